@@ -1,0 +1,1 @@
+//! What a route does without an upstream: redirects, fixed answers, files; error responses and compression.

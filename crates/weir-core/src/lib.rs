@@ -1,0 +1,32 @@
+//! weir's data plane: it accepts connections, speaks TLS, HTTP and WebSocket, routes and forwards.
+//!
+//! It must never know an engine (Lua, WebAssembly) or a configuration format: plugins come as
+//! [`weir_plugin::Plugin`], configuration as a [`spec::Spec`].
+//!
+//! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`server`] and [`worker`]
+//! (threads), [`listen`] (accepting), [`tls`], [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
+//! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes),
+//! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told).
+
+pub mod action;
+pub mod body;
+pub mod error;
+pub mod exchange;
+pub mod headers;
+pub mod http1;
+pub mod http2;
+pub mod listen;
+pub mod log;
+pub mod net;
+pub mod path;
+pub mod relay;
+pub mod route;
+pub mod server;
+pub mod snapshot;
+pub mod spec;
+pub mod tls;
+pub mod upstream;
+pub mod worker;
+
+pub use server::Server;
+pub use snapshot::Snapshot;

@@ -1,0 +1,27 @@
+//! Accepting connections.
+
+use std::sync::Arc;
+
+use crate::spec;
+use crate::tls::{Acceptor, TlsError};
+
+/// A listener ready to serve: its settings and TLS. Sockets are elsewhere; they outlive generations.
+#[derive(Debug)]
+pub struct CompiledListener {
+    /// What was asked for.
+    pub spec: spec::Listener,
+    /// TLS, where it is served.
+    pub tls: Option<Arc<Acceptor>>,
+}
+
+impl CompiledListener {
+    /// Compiles a listener.
+    ///
+    /// # Errors
+    /// When its TLS cannot be.
+    pub fn new(spec: &spec::Listener, previous: Option<&CompiledListener>) -> Result<Self, TlsError> {
+        let old = previous.and_then(|p| p.tls.as_deref());
+        let tls = spec.tls.as_ref().map(|t| Acceptor::new(t, old).map(Arc::new)).transpose()?;
+        Ok(CompiledListener { spec: spec.clone(), tls })
+    }
+}

@@ -1,0 +1,1 @@
+//! Paths: normalised once, then routed and forwarded as they are.

@@ -1,0 +1,89 @@
+//! The immutable state that workers read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::listen::CompiledListener;
+use crate::log::AccessLog;
+use crate::route::{Router, TcpRouter};
+use crate::spec::{Proxy, Spec};
+use crate::upstream::Group;
+
+/// One generation of all that workers read. A request sees one snapshot from its first byte to its last.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// 1 for the first, one more for each that follows.
+    pub generation: u64,
+    /// By name; what is bound is told by [`crate::listen`].
+    pub listeners: HashMap<Arc<str>, Arc<CompiledListener>>,
+    /// HTTP routes.
+    pub router: Router,
+    /// Layer 4 routes.
+    pub tcp: TcpRouter,
+    /// Upstream groups by name.
+    pub groups: HashMap<Arc<str>, Arc<Group>>,
+    /// What holds for every request.
+    pub proxy: Proxy,
+    /// Where records of exchanges go; `None`: no record is made.
+    pub access_log: Option<Arc<dyn AccessLog>>,
+}
+
+/// Why a [`Spec`] does not make a snapshot. Every one of these names what in the spec is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// A route or TCP route cannot be.
+    #[error(transparent)]
+    Route(#[from] crate::route::RouteError),
+    /// A listener's TLS cannot be.
+    #[error("listener {listener}: {source}")]
+    Tls {
+        /// The listener's name.
+        listener: Arc<str>,
+        /// Why.
+        source: crate::tls::TlsError,
+    },
+    /// An upstream group cannot be.
+    #[error("upstream {upstream}: {source}")]
+    Upstream {
+        /// The group's name.
+        upstream: Arc<str>,
+        /// Why.
+        source: crate::upstream::GroupError,
+    },
+}
+
+impl Snapshot {
+    /// Compiles a spec. Parts that did not change keep their identity with `previous` (pools, loads, tickets).
+    ///
+    /// # Errors
+    /// The first thing in the spec that cannot be; nothing is changed then.
+    pub fn assemble(
+        spec: &Spec,
+        access_log: Option<Arc<dyn AccessLog>>,
+        previous: Option<&Snapshot>,
+    ) -> Result<Snapshot, AssembleError> {
+        let mut groups = HashMap::new();
+        for upstream in &spec.upstreams {
+            let old = previous.and_then(|p| p.groups.get(&upstream.name));
+            let group = Group::new(upstream, old.map(Arc::as_ref))
+                .map_err(|source| AssembleError::Upstream { upstream: upstream.name.clone(), source })?;
+            groups.insert(upstream.name.clone(), Arc::new(group));
+        }
+        let mut listeners = HashMap::new();
+        for listener in &spec.listeners {
+            let old = previous.and_then(|p| p.listeners.get(&listener.name));
+            let compiled = CompiledListener::new(listener, old.map(Arc::as_ref))
+                .map_err(|source| AssembleError::Tls { listener: listener.name.clone(), source })?;
+            listeners.insert(listener.name.clone(), Arc::new(compiled));
+        }
+        Ok(Snapshot {
+            generation: previous.map_or(1, |p| p.generation + 1),
+            router: Router::new(&spec.routes, &groups)?,
+            tcp: TcpRouter::new(&spec.tcp_routes, &groups)?,
+            listeners,
+            groups,
+            proxy: spec.proxy.clone(),
+            access_log,
+        })
+    }
+}

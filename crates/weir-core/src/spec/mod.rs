@@ -1,0 +1,130 @@
+//! The resolved configuration: typed values that cannot be wrong on their own. The program lowers TOML into a
+//! [`Spec`]; [`Snapshot::assemble`](crate::Snapshot::assemble) compiles it into what workers read.
+
+pub mod listener;
+pub mod matching;
+pub mod route;
+pub mod tls;
+pub mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+pub use listener::*;
+pub use matching::*;
+pub use route::*;
+pub use tls::*;
+pub use upstream::*;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// Where connections are accepted.
+    pub listeners: Vec<Listener>,
+    /// HTTP routes. Their order does not matter: see [`crate::route`] for the precedence.
+    pub routes: Vec<Route>,
+    /// Layer 4 routes of listeners that serve [`Serve::Tcp`].
+    pub tcp_routes: Vec<TcpRoute>,
+    /// Upstream groups; routes name them.
+    pub upstreams: Vec<Upstream>,
+    /// What holds for every request.
+    pub proxy: Proxy,
+    /// How many workers, one thread and one event loop each. 0: one a core.
+    pub workers: usize,
+    /// How long connections may go on after a stop was asked for. Default 30 s.
+    pub drain: Duration,
+}
+
+/// What holds for every request.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Proxies in front of weir whose forwarding headers and request ids are believed. Default: none.
+    pub trusted: Vec<IpNet>,
+    /// How request paths are normalised before routing and forwarding.
+    pub path: PathPolicy,
+    /// Which forwarding headers are sent to upstreams.
+    pub forwarded: Forwarded,
+    /// The pseudonym in `Via` (RFC 9110, section 7.6.3); `None` sends no `Via`. Default `weir`.
+    pub via: Option<Arc<str>>,
+    /// Name of the request-id header, made here or kept from trusted clients; `None` neither makes nor touches
+    /// one. Default `x-request-id`.
+    pub request_id: Option<HeaderName>,
+    /// Bodies of weir's own error responses.
+    pub error_pages: Vec<ErrorPage>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Proxy {
+            trusted: Vec::new(),
+            path: PathPolicy::default(),
+            forwarded: Forwarded::default(),
+            via: Some("weir".into()),
+            request_id: Some(HeaderName::from_static("x-request-id")),
+            error_pages: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of the odd parts of a path. The same path is used to route and to forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathPolicy {
+    /// `.` and `..` segments, also percent-encoded ones. Default [`PathRule::Normalise`].
+    pub dot_segments: PathRule,
+    /// `%2F` and `%5C`. Default [`PathRule::Keep`].
+    pub encoded_slashes: PathRule,
+    /// `//`. Default [`PathRule::Keep`].
+    pub double_slashes: PathRule,
+}
+
+impl Default for PathPolicy {
+    fn default() -> Self {
+        PathPolicy {
+            dot_segments: PathRule::Normalise,
+            encoded_slashes: PathRule::Keep,
+            double_slashes: PathRule::Keep,
+        }
+    }
+}
+
+/// What to do with one odd part of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathRule {
+    /// Leave it as it is.
+    Keep,
+    /// Resolve, decode or merge it.
+    Normalise,
+    /// Answer 400.
+    Reject,
+}
+
+/// Which forwarding headers are sent to upstreams. What an untrusted client sent under these names is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `X-Forwarded-For`, `-Proto`, `-Host`. Default true.
+    pub x_forwarded: bool,
+    /// `Forwarded` (RFC 7239). Default false.
+    pub forwarded: bool,
+    /// `X-Real-IP`. Default true.
+    pub x_real_ip: bool,
+}
+
+impl Default for Forwarded {
+    fn default() -> Self {
+        Forwarded { x_forwarded: true, forwarded: false, x_real_ip: true }
+    }
+}
+
+/// The body of an error response that weir itself makes.
+#[derive(Clone, Debug)]
+pub struct ErrorPage {
+    /// For which statuses.
+    pub statuses: Vec<u16>,
+    /// `content-type`.
+    pub content_type: Arc<str>,
+    /// `{status}`, `{reason}` and `{request_id}` are filled in.
+    pub body: Arc<str>,
+}

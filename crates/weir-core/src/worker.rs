@@ -1,0 +1,70 @@
+//! One worker: a thread with an event loop of its own, and what lives on it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, cache::Cache};
+use tokio::sync::watch;
+
+use crate::snapshot::Snapshot;
+use crate::upstream::Pools;
+
+/// How far the process is on its way to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Connections are accepted and kept.
+    #[default]
+    Serving,
+    /// No new connections; idle ones close, busy ones end after what is under way.
+    Draining,
+    /// The drain time is over: relays are closed with 1001, everything else is cut.
+    Ending,
+}
+
+/// What lives on one worker. Never leaves its thread.
+pub struct Worker {
+    /// 0 for the first.
+    pub index: usize,
+    /// The published snapshot.
+    snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    /// Idle connections to upstreams.
+    pub pools: Pools,
+    stage: watch::Receiver<Stage>,
+    next_id: Cell<u64>,
+}
+
+impl Worker {
+    /// A worker that reads `published` and follows `stage`.
+    pub fn new(index: usize, published: Arc<ArcSwap<Snapshot>>, stage: watch::Receiver<Stage>) -> Rc<Self> {
+        Rc::new(Worker {
+            index,
+            snapshot: RefCell::new(Cache::new(published)),
+            pools: Pools::default(),
+            stage,
+            next_id: Cell::new((index as u64) << 48),
+        })
+    }
+
+    /// The newest snapshot: one atomic load, and a reference count of this thread's copy.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow_mut().load().clone()
+    }
+
+    /// An id that no other exchange or connection of this process has.
+    pub fn next_id(&self) -> u64 {
+        let id = self.next_id.get() + 1;
+        self.next_id.set(id);
+        id
+    }
+
+    /// How far the process is on its way to the end.
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// To be told when the stage changes.
+    pub fn follow_stage(&self) -> watch::Receiver<Stage> {
+        self.stage.clone()
+    }
+}

@@ -1,0 +1,54 @@
+//! What a hook returns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+/// A whole answer made by a plugin instead of an upstream.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// Without framing: `content-length` and `transfer-encoding` are set by the host.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// What `on_request` and `on_response` return.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Go on with the next plugin, then with the exchange.
+    Proceed,
+    /// Answer with this; later plugins' `on_request` does not run, no upstream is asked.
+    Respond(Reply),
+    /// The plugin could not decide; its failure policy says what happens. The text goes to the log only.
+    Fail(String),
+}
+
+/// What `select_upstream` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// What the route says.
+    Default,
+    /// The upstream group of this name, balanced as configured.
+    Group(Arc<str>),
+    /// This endpoint of the route's group, by its configured address.
+    Endpoint(Arc<str>),
+    /// The route's group, by consistent hash of these bytes.
+    HashKey(Bytes),
+}
+
+/// An endpoint that `select_upstream` may choose.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// As configured, for example `10.0.0.1:8080`.
+    pub address: Arc<str>,
+    /// 1 to 65535.
+    pub weight: u16,
+    /// Exchanges that are under way on it now, over all workers.
+    pub load: u32,
+    /// False while it is skipped because it refused connections.
+    pub available: bool,
+}
