@@ -1,0 +1,7 @@
+//! The program: command line, configuration, assembly, logs. `main` only starts it.
+//!
+//! In reading order: [`run`] (from a configuration to a running proxy and its end), [`telemetry`] (access log and
+//! program log).
+
+pub mod run;
+pub mod telemetry;
