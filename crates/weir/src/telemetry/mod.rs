@@ -2,10 +2,16 @@
 //! written by a thread of their own behind a bounded buffer, so that a full disk or a stalled pipe never holds up
 //! a request.
 
+pub mod access_log;
+mod escape;
+mod field;
 pub mod format;
+pub mod output;
+pub mod sink;
 
 use std::path::PathBuf;
 
+pub use access_log::AccessLogger;
 pub use format::{Format, FormatError};
 
 /// What the configuration asks of the logs.
