@@ -1,12 +1,16 @@
 //! One worker: a thread with an event loop of its own, and what lives on it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, cache::Cache};
 use tokio::sync::watch;
+use tokio::task::spawn_local;
+use weir_plugin::Connection;
 
+use crate::listen::limits::Hold;
 use crate::snapshot::Snapshot;
 use crate::upstream::Pools;
 
@@ -32,6 +36,15 @@ pub struct Worker {
     pub pools: Pools,
     stage: watch::Receiver<Stage>,
     next_id: Cell<u64>,
+    /// Open connections by id. Tasks of a connection share its hold: it is open until the last has ended.
+    open: RefCell<HashMap<u64, Rc<Hold>>>,
+}
+
+/// A connection in the table of its worker.
+pub(crate) struct Open {
+    worker: Rc<Worker>,
+    id: u64,
+    _hold: Rc<Hold>,
 }
 
 impl Worker {
@@ -43,6 +56,7 @@ impl Worker {
             pools: Pools::default(),
             stage,
             next_id: Cell::new((index as u64) << 48),
+            open: RefCell::default(),
         })
     }
 
@@ -66,5 +80,29 @@ impl Worker {
     /// To be told when the stage changes.
     pub fn follow_stage(&self) -> watch::Receiver<Stage> {
         self.stage.clone()
+    }
+
+    /// Runs `work` as a task of its own that belongs to a connection. The connection counts as open (for limits,
+    /// for the balance between workers, and for the end of a drain) until this too has ended. For what outlives
+    /// the task that serves the connection: a relay, which should not keep that task's memory.
+    pub fn spawn_for(&self, connection: &Connection, work: impl Future<Output = ()> + 'static) {
+        let hold = self.open.borrow().get(&connection.id).cloned();
+        spawn_local(async move {
+            let _hold = hold;
+            work.await;
+        });
+    }
+
+    /// Enters a connection into the table until what is returned is dropped.
+    pub(crate) fn open(self: &Rc<Self>, id: u64, hold: Hold) -> Open {
+        let hold = Rc::new(hold);
+        self.open.borrow_mut().insert(id, hold.clone());
+        Open { worker: self.clone(), id, _hold: hold }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.open.borrow_mut().remove(&self.id);
     }
 }

@@ -1,4 +1,13 @@
 //! Accepting connections.
+//!
+//! In reading order: [`bind`] (sockets), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
+//! (from an accepted socket to what serves it).
+
+pub(crate) mod accept;
+pub(crate) mod bind;
+mod connection;
+mod inherited;
+pub(crate) mod limits;
 
 use std::sync::Arc;
 

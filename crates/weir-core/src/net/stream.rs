@@ -1,11 +1,12 @@
 //! The kinds of byte streams that weir reads and writes.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -67,6 +68,36 @@ impl Stream {
             Stream::Plain(socket) => socket,
             Stream::ServerTls(tls) => tls.get_ref().0.inner(),
             Stream::ClientTls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl Socket {
+    /// As [`TcpStream::poll_read_ready`].
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(s) => s.poll_read_ready(cx),
+            Socket::Unix(s) => s.poll_read_ready(cx),
+        }
+    }
+
+    /// As [`TcpStream::poll_write_ready`].
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(s) => s.poll_write_ready(cx),
+            Socket::Unix(s) => s.poll_write_ready(cx),
+        }
+    }
+
+    /// As [`TcpStream::try_io`]: runs a system call on a socket that is ready; `WouldBlock` clears the readiness.
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interest,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        match self {
+            Socket::Tcp(s) => s.try_io(interest, || call(s.as_fd())),
+            Socket::Unix(s) => s.try_io(interest, || call(s.as_fd())),
         }
     }
 }

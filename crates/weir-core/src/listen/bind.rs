@@ -1,0 +1,174 @@
+//! Binding listeners: all of them or none.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::inherited::Inherited;
+use crate::server::BindError;
+use crate::spec::{ListenAddress, Listener};
+
+/// A bound listener.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The listener's name.
+    pub(crate) name: Arc<str>,
+    /// Where it is bound; `None` for a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// One a worker, listening and not blocking.
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// The file of a Unix socket; removed when this is dropped.
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket that was bound here. Dropping it removes the file if it is still that one.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Binds every listener for so many workers. What was bound is let go again if one cannot be.
+///
+/// # Errors
+/// The first listener that could not be bound.
+pub(crate) fn bind_all<'a>(
+    listeners: impl IntoIterator<Item = &'a Listener>,
+    workers: usize,
+) -> Result<Vec<Bound>, BindError> {
+    let inherited = Inherited::from_env();
+    let mut bound = Vec::new();
+    for listener in listeners {
+        let one = bind(listener, workers, &inherited).map_err(|source| BindError {
+            listener: listener.name.clone(),
+            address: listener.address.clone(),
+            source,
+        })?;
+        bound.push(one);
+    }
+    Ok(bound)
+}
+
+fn bind(listener: &Listener, workers: usize, inherited: &Inherited) -> io::Result<Bound> {
+    let backlog = i32::try_from(listener.backlog).unwrap_or(i32::MAX);
+    let name = listener.name.clone();
+    match &listener.address {
+        ListenAddress::Tcp(address) => {
+            let (address, sockets) = bind_tcp(*address, backlog, workers)?;
+            Ok(Bound { name, address: Some(address), sockets, file: None })
+        }
+        ListenAddress::Unix { path, mode } => {
+            let (socket, file) = bind_unix(path, *mode, backlog)?;
+            Ok(Bound { name, address: None, sockets: shared(socket.into(), workers)?, file: Some(file) })
+        }
+        ListenAddress::Inherited(wanted) => {
+            let socket = Socket::from(inherited.socket(wanted)?);
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?.as_socket();
+            if address.is_some() {
+                socket.set_tcp_nodelay(true)?;
+            }
+            Ok(Bound { name, address, sockets: shared(socket.into(), workers)?, file: None })
+        }
+    }
+}
+
+/// One socket a worker on the same address.
+///
+/// The first is bound and listens before it is opened to others by `SO_REUSEPORT`: were it so from the start, a
+/// second weir on the same address would silently get a share of the connections instead of `EADDRINUSE`.
+fn bind_tcp(address: SocketAddr, backlog: i32, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    let first = tcp_socket(address)?;
+    first.bind(&address.into())?;
+    first.listen(backlog)?;
+    first.set_reuse_port(true)?;
+    let unsupported = || io::Error::other("the kernel told no address of the bound socket");
+    let address = first.local_addr()?.as_socket().ok_or_else(unsupported)?;
+    let mut sockets = vec![first.into()];
+    for _ in 1..workers {
+        let socket = tcp_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        sockets.push(socket.into());
+    }
+    Ok((address, sockets))
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process that are still in TIME_WAIT do not stand in the way.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    if address.is_ipv6() {
+        // So that `0.0.0.0:80` and `[::]:80` are two listeners and an IPv4 client never looks like an IPv6 one.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, SocketFile)> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The file is made with the mode of the socket, less the umask: it is never open to more than was asked for.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o777))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let made = std::fs::symlink_metadata(path)?;
+    let file = SocketFile { path: path.to_owned(), identity: (made.dev(), made.ino()) };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o777))?;
+    socket.listen(backlog)?;
+    Ok((socket, file))
+}
+
+/// Removes a socket file that nobody listens on. Anything else in its place is left there.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let kind = match std::fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if !kind.is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there and is not a socket"));
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A full queue must not make this wait.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Ok(()) => Err(io::Error::from_raw_os_error(rustix::io::Errno::ADDRINUSE.raw_os_error())),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::ADDRINUSE.raw_os_error()))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// One socket for every worker: the kernel wakes them all and the first takes the connection.
+fn shared(socket: OwnedFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(socket.try_clone()?);
+    }
+    sockets.push(socket);
+    Ok(sockets)
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.identity);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket file");
+        }
+    }
+}

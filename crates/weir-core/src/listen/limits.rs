@@ -1,0 +1,175 @@
+//! What is open: counted a listener, a client address and a worker.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use crate::spec::Listener;
+
+/// Clients are counted in so many tables, so that workers seldom meet at one lock.
+const SHARDS: usize = 16;
+
+/// What a listener has open, over all workers and generations.
+#[derive(Debug)]
+pub(crate) struct Census {
+    /// The listener's name.
+    pub(crate) listener: Arc<str>,
+    open: AtomicUsize,
+    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    /// Connections closed at once because a limit was reached.
+    refused: AtomicU64,
+}
+
+/// How busy the workers are, known to all of them.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    workers: Vec<Load>,
+    /// Told whenever a worker's last connection ends.
+    pub(crate) emptied: Notify,
+}
+
+/// On a cache line of its own: every worker writes its own at each connection.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Load(AtomicUsize);
+
+/// One open connection. It is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    census: Arc<Census>,
+    loads: Arc<Loads>,
+    worker: usize,
+}
+
+/// One open connection of a client address. It is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct ClientHold {
+    census: Arc<Census>,
+    client: IpAddr,
+}
+
+impl Census {
+    /// Nothing is open yet.
+    pub(crate) fn new(listener: Arc<str>) -> Self {
+        Census {
+            listener,
+            open: AtomicUsize::new(0),
+            clients: Default::default(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one more connection on a worker; `None`: the listener has as many as it may have.
+    pub(crate) fn admit(self: &Arc<Self>, limit: usize, loads: &Arc<Loads>, worker: usize) -> Option<Hold> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        loads.add(worker);
+        Some(Hold { census: self.clone(), loads: loads.clone(), worker })
+    }
+
+    /// Counts one more connection of a client. `Ok(None)`: this listener does not count clients.
+    pub(crate) fn admit_client(
+        self: &Arc<Self>,
+        spec: &Listener,
+        client: Option<IpAddr>,
+    ) -> Result<Option<ClientHold>, OverLimit> {
+        let limit = spec.max_connections_per_client;
+        let Some(client) = client.filter(|_| limit < spec.max_connections) else { return Ok(None) };
+        let mut shard = self.shard(client);
+        let open = shard.entry(client).or_insert(0);
+        if *open >= limit {
+            if *open == 0 {
+                shard.remove(&client);
+            }
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(OverLimit);
+        }
+        *open += 1;
+        Ok(Some(ClientHold { census: self.clone(), client }))
+    }
+
+    /// Connections that were closed at once because a limit was reached.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        let bytes = match client {
+            IpAddr::V4(a) => a.octets()[3],
+            IpAddr::V6(a) => a.octets().iter().fold(0, |all, byte| all ^ byte),
+        };
+        let shard = &self.clients[usize::from(bytes) % SHARDS];
+        // Nothing that holds this lock can panic halfway through a change.
+        shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A client has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OverLimit;
+
+impl Loads {
+    /// Of so many idle workers.
+    pub(crate) fn new(workers: usize) -> Arc<Self> {
+        let workers = (0..workers).map(|_| Load::default()).collect();
+        Arc::new(Loads { workers, emptied: Notify::new() })
+    }
+
+    /// Connections open on all workers.
+    pub(crate) fn total(&self) -> usize {
+        self.workers.iter().map(|load| load.0.load(Ordering::Acquire)).sum()
+    }
+
+    /// Where a connection that `here` has accepted should be served: on the worker with the fewest connections,
+    /// or here if the difference is not worth waking another thread.
+    pub(crate) fn lightest(&self, here: usize) -> usize {
+        let counts = || self.workers.iter().map(|load| load.0.load(Ordering::Relaxed));
+        let mine = counts().nth(here).unwrap_or(0);
+        match counts().enumerate().min_by_key(|(_, n)| *n) {
+            Some((least, n)) if mine > n + n / 16 => least,
+            _ => here,
+        }
+    }
+
+    fn add(&self, worker: usize) {
+        if let Some(load) = self.workers.get(worker) {
+            load.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Hold {
+    /// What the connection is counted in.
+    pub(crate) fn census(&self) -> &Arc<Census> {
+        &self.census
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.census.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(load) = self.loads.workers.get(self.worker)
+            && load.0.fetch_sub(1, Ordering::Release) == 1
+        {
+            self.loads.emptied.notify_one();
+        }
+    }
+}
+
+impl Drop for ClientHold {
+    fn drop(&mut self) {
+        let mut shard = self.census.shard(self.client);
+        match shard.get_mut(&self.client) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                shard.remove(&self.client);
+            }
+        }
+    }
+}

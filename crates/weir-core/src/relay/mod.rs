@@ -1,0 +1,206 @@
+//! Bytes both ways between two streams, without looking at them.
+//!
+//! In reading order: this file (both directions, time, stop), `flow` (one direction), `buffer` and `pipe` (what
+//! bytes are in while they wait).
+
+mod buffer;
+mod flow;
+pub(crate) mod pipe;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::net::Stream;
+use crate::worker::Stage;
+use flow::{Broken, Flow};
+
+/// How long the other side has to take a farewell and close.
+const LINGER: Duration = Duration::from_millis(500);
+
+thread_local! {
+    static FAREWELLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How a relay ended, and what it carried.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// Bytes from the client to the upstream.
+    pub to_upstream: u64,
+    /// Bytes from the upstream to the client.
+    pub to_client: u64,
+}
+
+/// Why a relay ended.
+#[derive(Debug)]
+pub enum End {
+    /// Both sides closed.
+    Closed,
+    /// No byte passed either way for the idle timeout.
+    Idle,
+    /// The drain time was over.
+    Stopped,
+    /// Reading or writing failed: true if on the client's side.
+    Failed(io::Error, bool),
+}
+
+/// What is done to a client when the drain time is over, before its stream is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing: layer 4.
+    None,
+    /// A WebSocket close frame, 1001.
+    WebSocket,
+}
+
+/// Carries bytes both ways until both sides have closed, nothing passes for `idle` (zero: no bound), or the stage
+/// is [`Stage::Ending`]. A side that closes for writing is closed for writing on the other (half-close). While no
+/// bytes wait it holds neither buffer nor pipe. `head` are bytes already read from each side (client, upstream).
+///
+/// The future is small; give it a task of its own ([`crate::worker::Worker::spawn_for`]), so that what came before
+/// the relay does not stay in memory beside it. Dropping it closes both streams.
+pub fn relay(
+    client: Stream,
+    upstream: Stream,
+    head: (Bytes, Bytes),
+    idle: Duration,
+    farewell: Farewell,
+    stage: watch::Receiver<Stage>,
+) -> impl Future<Output = (Carried, End)> {
+    let mut relay = Relay {
+        client,
+        upstream,
+        up: Flow::new(head.0),
+        down: Flow::new(head.1),
+        idle,
+        passed: Instant::now(),
+        timer: None,
+        stopped: Some(Box::pin(stopped(stage.clone()))),
+        stage,
+        waker: None,
+    };
+    async move {
+        let end = poll_fn(|cx| relay.poll(cx)).await;
+        if matches!(end, End::Stopped) && farewell == Farewell::WebSocket {
+            Box::pin(relay.say_farewell()).await;
+        }
+        let carried = Carried { to_upstream: relay.up.carried(), to_client: relay.down.carried() };
+        (carried, end)
+    }
+}
+
+/// How many relays of this thread were told farewell.
+pub(crate) fn farewells() -> usize {
+    FAREWELLS.get()
+}
+
+struct Relay {
+    client: Stream,
+    upstream: Stream,
+    up: Flow,
+    down: Flow,
+    idle: Duration,
+    /// When the last byte passed.
+    passed: Instant,
+    /// Armed for the end of the idle time as it was when it last fired: a message does not touch it.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Ready at [`Stage::Ending`]; polled again only when the stage has changed.
+    stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    stage: watch::Receiver<Stage>,
+    /// What the timer and the stage wake.
+    waker: Option<Waker>,
+}
+
+/// Ready at [`Stage::Ending`]; never if nobody is left to say so.
+async fn stopped(mut stage: watch::Receiver<Stage>) {
+    if stage.wait_for(|stage| *stage == Stage::Ending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // A message must not cost the registration of a waker with the timer and the stage: theirs is still good.
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            self.waker = Some(cx.waker().clone());
+        }
+        if !known || self.stage.has_changed().unwrap_or(false) {
+            self.stage.mark_unchanged();
+            if self.stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(cx).is_ready()) {
+                self.stopped = None;
+                return Poll::Ready(End::Stopped);
+            }
+        }
+        let before = self.up.carried() + self.down.carried();
+        let up = self.up.poll(cx, &mut self.client, &mut self.upstream);
+        if let Poll::Ready(Err(Broken { error, reading })) = up {
+            return Poll::Ready(End::Failed(error, reading));
+        }
+        let down = self.down.poll(cx, &mut self.upstream, &mut self.client);
+        if let Poll::Ready(Err(Broken { error, reading })) = down {
+            return Poll::Ready(End::Failed(error, !reading));
+        }
+        if self.up.has_ended() && self.down.has_ended() {
+            return Poll::Ready(End::Closed);
+        }
+        if self.idle.is_zero() {
+            return Poll::Pending;
+        }
+        if self.up.carried() + self.down.carried() != before {
+            self.passed = Instant::now();
+        }
+        self.poll_idle(cx, known)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>, known: bool) -> Poll<End> {
+        let Some(at) = self.passed.checked_add(self.idle) else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if known && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= at {
+                return Poll::Ready(End::Idle);
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+
+    /// Tells both sides of a WebSocket that weir goes away (RFC 6455, section 7.4.1), unless bytes of a message are
+    /// held up on the way to them, and gives them a moment to close.
+    async fn say_farewell(&mut self) {
+        FAREWELLS.set(FAREWELLS.get() + 1);
+        let (to_client, to_upstream) = (self.down.is_between(), self.up.is_between());
+        let mask: [u8; 4] = fastrand::u32(..).to_ne_bytes();
+        let [a, b, c, d] = mask;
+        let masked = [0x88, 0x82, a, b, c, d, 0x03 ^ a, 0xe9 ^ b];
+        let client = depart(&mut self.client, to_client.then_some(&[0x88, 0x02, 0x03, 0xe9]));
+        let upstream = depart(&mut self.upstream, to_upstream.then_some(&masked));
+        let _ = timeout(LINGER, async { tokio::join!(client, upstream) }).await;
+    }
+}
+
+/// Writes a last frame, closes for writing and reads what still comes: were it left in the socket, closing would
+/// reset the connection and the frame might be lost with it.
+async fn depart(stream: &mut Stream, frame: Option<&[u8]>) {
+    if let Some(frame) = frame
+        && (stream.write_all(frame).await.is_err() || stream.flush().await.is_err())
+    {
+        return;
+    }
+    if poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await.is_err() {
+        return;
+    }
+    let mut rest = [0; 512];
+    while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+}

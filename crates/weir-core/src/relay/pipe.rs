@@ -1,0 +1,135 @@
+//! Bytes that the kernel moves from socket to socket through a pipe (splice(2)) without copying them.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+
+use crate::net::Socket;
+
+/// Asked of the kernel for each pipe; it may give less (its default is 64 KiB).
+const CAPACITY: usize = 256 << 10;
+
+/// Idle pipes that a worker keeps.
+const KEPT: usize = 16;
+
+thread_local! {
+    static IDLE: RefCell<Vec<(OwnedFd, OwnedFd)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A pipe between two sockets. An empty one goes back to its worker when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// Where it is read, where it is written. `None` only while it is dropped.
+    ends: Option<(OwnedFd, OwnedFd)>,
+    waiting: usize,
+}
+
+impl Pipe {
+    /// An empty pipe. `None`: the process may open no more files; bytes can still be copied.
+    pub(crate) fn take() -> Option<Self> {
+        let kept = IDLE.try_with(|idle| idle.borrow_mut().pop()).ok().flatten();
+        let ends = kept.or_else(|| {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+            // Refused where all pipes of a user are too large together. Smaller pipes only cost more calls.
+            let _ = fcntl_setpipe_size(&write, CAPACITY);
+            Some((read, write))
+        })?;
+        Some(Pipe { ends: Some(ends), waiting: 0 })
+    }
+
+    /// Bytes in it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Moves at most `limit` bytes from a socket into the pipe, which must be empty. 0: the socket has ended.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Socket,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        let Some((_, write)) = &self.ends else { return Poll::Ready(Ok(0)) };
+        // Into a pipe that is not empty EAGAIN would not say which of the two has to be waited for.
+        debug_assert_eq!(self.waiting, 0, "filled before it was drained");
+        loop {
+            ready!(from.poll_read_ready(cx))?;
+            match from.try_io(Interest::READABLE, |socket| move_some(socket, write.as_fd(), limit)) {
+                Ok(n) => {
+                    self.waiting = n;
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) if is_transient(&e) => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Moves what is in the pipe to a socket; ready with how many bytes it took, at least one.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
+        let Some((read, _)) = &self.ends else { return Poll::Ready(Ok(0)) };
+        loop {
+            ready!(to.poll_write_ready(cx))?;
+            match to.try_io(Interest::WRITABLE, |socket| move_some(read.as_fd(), socket, self.waiting)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    self.waiting = self.waiting.saturating_sub(n);
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) if is_transient(&e) => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+/// Moves bytes from one plain socket to another: ready with how many `to` took, at most `limit`, or 0 when `from`
+/// has ended. What is in the pipe goes first and counts towards `limit`. Pending with bytes in the pipe: `to` is
+/// slow; with none: `from` is. Cancel safe: bytes stay in the pipe.
+#[allow(dead_code, reason = "for bodies of HTTP/1.1 messages")]
+pub(crate) fn poll_splice(
+    cx: &mut Context<'_>,
+    from: &Socket,
+    to: &Socket,
+    pipe: &mut Pipe,
+    limit: u64,
+) -> Poll<io::Result<u64>> {
+    if pipe.waiting() == 0 {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if limit == 0 || ready!(pipe.poll_fill(cx, from, limit))? == 0 {
+            return Poll::Ready(Ok(0));
+        }
+    }
+    let n = ready!(pipe.poll_drain(cx, to))?;
+    Poll::Ready(Ok(n as u64))
+}
+
+/// One splice(2). The kernel takes at most what the pipe holds, whatever is asked for.
+fn move_some(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+    let limit = limit.min(i32::MAX as usize);
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    Ok(splice(from, None, to, None, limit, flags)?)
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if self.waiting > 0 {
+            return;
+        }
+        let Some(ends) = self.ends.take() else { return };
+        let _ = IDLE.try_with(|idle| {
+            let mut idle = idle.borrow_mut();
+            if idle.len() < KEPT {
+                idle.push(ends);
+            }
+        });
+    }
+}
