@@ -3,5 +3,6 @@
 //! In reading order: [`run`] (from a configuration to a running proxy and its end), [`telemetry`] (access log and
 //! program log).
 
+pub mod demo;
 pub mod run;
 pub mod telemetry;
