@@ -1,9 +1,12 @@
 //! The program: command line, configuration, assembly, logs. `main` only starts it.
 //!
-//! In reading order: [`certs`] (certificate files), [`run`] (from a configuration to a running proxy and its end),
-//! [`telemetry`] (access log and program log).
+//! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
+//! [`run`] (from a plan to a running proxy and its end), [`demo`] (an upstream to try it with), [`telemetry`]
+//! (access log and program log).
 
 pub mod certs;
+pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod run;
 pub mod telemetry;

@@ -1,8 +1,12 @@
 //! weir: a programmable HTTP and WebSocket reverse proxy.
 
+use std::process::ExitCode;
+
 use mimalloc::MiMalloc;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    weir::cli::main()
+}

@@ -1,0 +1,116 @@
+//! The command line.
+
+mod check;
+mod explain;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Source, report::Report};
+use crate::run::{self, EXIT_CONFIG};
+
+/// Everything after `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it went well; after `run`: everything under way came to its end
+  1  it could not go on: an address is taken, or connections were cut at the end of the drain time
+  2  the command line or the configuration is wrong
+  3  `explain`: no route takes the request";
+
+/// A programmable HTTP and WebSocket reverse proxy.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version = VERSION, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default).
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+    /// Check a configuration and everything that it names.
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// A file, or a folder of *.toml files. Default: the built-in demo.
+        path: Option<PathBuf>,
+    },
+    /// Tell which route and upstream a request would take, and why each other route would not.
+    #[command(after_help = EXIT_CODES)]
+    Explain(explain::Explain),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+}
+
+/// How to serve.
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// A file, or a folder of *.toml files. Default: the built-in demo.
+    #[arg(short, long, value_name = "PATH")]
+    config: Option<PathBuf>,
+}
+
+/// The version, and the commit where it is known.
+const VERSION: &str = env!("WEIR_VERSION");
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.command.unwrap_or(Command::Run(args.run)) {
+        Command::Run(Run { config }) => match load(config) {
+            Ok(loaded) => run::run(loaded.plan),
+            Err(code) => code,
+        },
+        Command::Check { path } => check::check(path),
+        Command::Explain(explain) => explain.run(),
+        Command::Schema => print(&format!("{:#}\n", config::schema())),
+    }
+}
+
+fn source(path: Option<PathBuf>) -> Source {
+    path.map_or(Source::Embedded, Source::Path)
+}
+
+/// Loads a configuration; its warnings and errors go to standard error.
+fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
+    match config::load(&source(path)) {
+        Ok(loaded) => {
+            complain(&loaded.report);
+            Ok(loaded)
+        }
+        Err(report) => {
+            complain(&report);
+            Err(ExitCode::from(EXIT_CONFIG))
+        }
+    }
+}
+
+fn complain(report: &Report) {
+    use std::io::Write;
+    let text = report.render(colored(&std::io::stderr()));
+    // Nothing is left to tell it to when standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes to standard output; a reader that went away is not worth a panic.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Whether colours are wanted there: only on a terminal, and not where `NO_COLOR` is set (<https://no-color.org>).
+pub fn colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}

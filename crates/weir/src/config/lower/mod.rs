@@ -1,0 +1,215 @@
+//! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
+
+mod listener;
+mod names;
+mod proxy;
+mod route;
+mod telemetry;
+mod template;
+mod tls;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+use weir_core::spec::Spec;
+
+use super::document::{At, Node};
+use super::raw;
+use super::report::{Diagnostic, Report};
+use super::value::Text;
+use crate::run::{Origin, Plan};
+
+/// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
+pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
+    let mut lower = Lower { document, report, bad };
+    let names = names::Names::collect(raw, &mut lower);
+    let mut plan = Plan {
+        spec: Spec {
+            workers: raw.workers as usize,
+            drain: raw.drain.0,
+            proxy: lower.proxy(&raw.proxy),
+            ..Spec::default()
+        },
+        telemetry: lower.telemetry(raw),
+        ..Plan::default()
+    };
+    for (i, listener) in raw.listeners.iter().enumerate() {
+        let at = At::default().key("listeners").index(i);
+        let Some(spec) = lower.listener(listener, &names.listeners[i], &at) else { continue };
+        let self_signed =
+            matches!(listener.tls, Some(raw::ListenerTls::Keyword(raw::TlsKeyword::SelfSigned)));
+        if self_signed {
+            plan.self_signed.push(spec.name.clone());
+        }
+        plan.origins.insert(spec.name.clone(), lower.origin(&at.key("address")));
+        plan.spec.listeners.push(spec);
+    }
+    for (name, upstream) in &raw.upstreams {
+        let at = At::default().key("upstreams").key(name);
+        let (spec, demo) = lower.upstream(name, upstream, &at);
+        if demo {
+            plan.demo.push(spec.name.clone());
+        }
+        plan.spec.upstreams.push(spec);
+    }
+    for (i, route) in raw.routes.iter().enumerate() {
+        let at = At::default().key("routes").index(i);
+        plan.spec.routes.extend(lower.route(route, &names.routes[i], &names, &at));
+    }
+    for (i, route) in raw.tcp_routes.iter().enumerate() {
+        let at = At::default().key("tcp_routes").index(i);
+        plan.spec.tcp_routes.extend(lower.tcp_route(route, &names.tcp_routes[i], &names, &at));
+    }
+    if raw.listeners.is_empty() {
+        lower
+            .error(&At::default().key("listeners"), "there is no listener", "")
+            .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
+    }
+    plan
+}
+
+/// What lowering works with.
+pub struct Lower<'a> {
+    document: &'a Node,
+    report: &'a mut Report,
+    bad: &'a mut Vec<At>,
+}
+
+/// An error that was just told; more can be said about it.
+pub struct Told<'r> {
+    report: &'r mut Report,
+    diagnostic: Option<Diagnostic>,
+}
+
+impl Told<'_> {
+    /// What would be right.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.diagnostic = self.diagnostic.take().map(|d| d.help(help));
+        self
+    }
+
+    /// Another place that has to do with it.
+    pub fn context(mut self, place: super::document::Place, label: &str) -> Self {
+        self.diagnostic = self.diagnostic.take().map(|d| d.context(place, label));
+        self
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if let Some(diagnostic) = self.diagnostic.take() {
+            self.report.push(diagnostic);
+        }
+    }
+}
+
+impl Lower<'_> {
+    /// Tells an error about the value at the end of the way, unless something there or around it is wrong already.
+    pub fn error(&mut self, at: &At, title: impl Into<String>, label: impl Into<String>) -> Told<'_> {
+        let known = self.bad.iter().any(|bad| bad.starts_with(at) || at.starts_with(bad));
+        let diagnostic = (!known).then(|| Diagnostic::new(title).place(self.document.locate(at), label));
+        if !known {
+            self.bad.push(at.clone());
+        }
+        Told { report: &mut *self.report, diagnostic }
+    }
+
+    /// The same about a key rather than its value.
+    pub fn key_error(&mut self, at: &At, title: impl Into<String>, label: impl Into<String>) -> Told<'_> {
+        let place = self.document.locate_key(at);
+        let mut told = self.error(at, title, "");
+        told.diagnostic = told.diagnostic.take().map(|d| d.place(place, label));
+        told
+    }
+
+    /// Tells a warning.
+    pub fn warning(&mut self, at: &At, title: impl Into<String>, label: impl Into<String>) -> Told<'_> {
+        let diagnostic = Diagnostic::new(title).warning().place(self.document.locate_key(at), label);
+        Told { report: &mut *self.report, diagnostic: Some(diagnostic) }
+    }
+
+    /// A path as it is written, relative to the folder of the file that names it.
+    pub fn path(&self, text: &str, at: &At) -> PathBuf {
+        let file = self.document.locate(at).file;
+        let folder = self.report.files.get(file).map_or(Path::new(""), |f| f.folder.as_path());
+        folder.join(text)
+    }
+
+    /// Where something is set.
+    fn origin(&self, at: &At) -> Origin {
+        let place = self.document.locate(at);
+        let file = self.report.files.get(place.file);
+        let before = file.and_then(|f| f.text.get(..place.span.start)).unwrap_or_default();
+        Origin {
+            file: file.map_or_else(String::new, |f| f.name.clone()),
+            line: before.matches('\n').count() + 1,
+            key: at.to_string(),
+        }
+    }
+
+    /// The content behind a reference: `env:NAME`, `file:PATH`, or a path.
+    pub fn secret(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let value = std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec);
+            if value.is_none() {
+                self.error(at, format!("the environment variable `{name}` is not set"), "");
+            }
+            return value;
+        }
+        self.file(text.strip_prefix("file:").unwrap_or(text), at)
+    }
+
+    /// The content of a file.
+    pub fn file(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
+        if text.contains("-----BEGIN") {
+            self.error(at, "a certificate or key is not written into the configuration", "")
+                .help("name a file, or an environment variable: \"env:NAME\"");
+            return None;
+        }
+        let path = self.path(text, at);
+        match std::fs::read(&path) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                let told = self.error(at, format!("cannot read {}: {error}", path.display()), "");
+                if !Path::new(text).is_absolute() {
+                    told.help("relative paths are relative to the file that names them");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The values of a list of texts.
+fn all<T: Clone>(list: &raw::OneOrMany<Text<T>>) -> Vec<T> {
+    list.as_slice().iter().map(|t| t.0.clone()).collect()
+}
+
+fn arc(text: &str) -> Arc<str> {
+    Arc::from(text)
+}
+
+/// Writes the top-level `limits` under each listener's own.
+pub fn inherit_limits(json: &mut Json) {
+    let Some(limits) = json.get("limits").cloned() else { return };
+    let Some(listeners) = json.get_mut("listeners").and_then(Json::as_array_mut) else { return };
+    for listener in listeners.iter_mut().filter_map(Json::as_object_mut) {
+        let own = listener.remove("limits").unwrap_or_else(|| Json::Object(Map::new()));
+        let mut merged = limits.clone();
+        overlay(&mut merged, own);
+        listener.insert("limits".into(), merged);
+    }
+}
+
+fn overlay(below: &mut Json, above: Json) {
+    match (below, above) {
+        (Json::Object(below), Json::Object(above)) => {
+            for (key, value) in above {
+                overlay(below.entry(key).or_insert(Json::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
