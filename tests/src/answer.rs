@@ -91,6 +91,17 @@ impl<R: Read> Wire<R> {
         false
     }
 
+    /// Reads until this text has come, and takes nothing.
+    ///
+    /// # Panics
+    /// When the stream ends before.
+    pub fn wait_for(&mut self, text: &str) {
+        while !self.waiting.windows(text.len()).any(|window| window == text.as_bytes()) {
+            let more = self.fill();
+            assert!(more, "closed before {text:?}: {:?}", String::from_utf8_lossy(&self.waiting));
+        }
+    }
+
     /// What has come and was not taken.
     pub fn waiting(&self) -> &[u8] {
         &self.waiting

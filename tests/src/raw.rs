@@ -79,6 +79,11 @@ impl RawClient {
         self.answer(&method)
     }
 
+    /// Waits until weir has sent this text, and takes nothing.
+    pub fn wait_for(&mut self, text: &str) {
+        self.wire.wait_for(text);
+    }
+
     /// What has not been read as a response until weir closes.
     pub fn rest(&mut self) -> Vec<u8> {
         self.wire.take_all()
