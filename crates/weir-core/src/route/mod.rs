@@ -1,6 +1,30 @@
 //! Which route takes a request.
+//!
+//! # Precedence
+//! A route with several hosts and paths stands once for each pair of them. A request goes to the first of all
+//! these, in the following order, whose conditions all hold; the order in the configuration does not matter.
+//! 1. The most specific host: exact, then the longest `*.` suffix, then shorter ones, then any.
+//! 2. The most specific path: exact; then templates, those with more literal segments first, then those whose first
+//!    segment that differs in kind is literal rather than a capture, and a capture rather than the rest; then
+//!    prefixes, the longest first; then regular expressions; then any.
+//! 3. More further conditions: a list of methods, of clients and of listeners counts one each, every header and
+//!    every query parameter counts one.
+//! 4. Only between routes that look at the same field, and between regular expressions of paths: an exact value,
+//!    then a prefix (longest first), then a regular expression (longest text first), then presence, then absence.
+//!    What is then still equal is asked in the order of names.
+//!
+//! Two routes that could take the same request and neither of which comes first by 1 to 4 are an error, as long as
+//! no condition sets them apart (see [`RouteError`]).
 
-use std::collections::HashMap;
+mod compile;
+mod condition;
+mod explain;
+mod order;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,13 +34,17 @@ use weir_plugin::Captures;
 use crate::spec;
 use crate::upstream::Group;
 
+pub use tcp::TcpRouter;
+
 /// All HTTP routes, compiled.
 #[derive(Debug, Default)]
-pub struct Router {}
-
-/// All layer 4 routes, compiled.
-#[derive(Debug, Default)]
-pub struct TcpRouter {}
+pub struct Router {
+    /// Everything that a request is held against, in the order in which it is asked.
+    entries: Vec<order::Entry>,
+    /// In the order of the configuration.
+    routes: Vec<Arc<CompiledRoute>>,
+    hosts: table::Hosts,
+}
 
 /// A route ready to serve.
 #[derive(Debug)]
@@ -60,7 +88,8 @@ pub struct Question<'a> {
 pub struct Found<'a> {
     /// The route.
     pub route: &'a Arc<CompiledRoute>,
-    /// What its template captured.
+    /// What its template (or the named groups of its regular expression) captured: as it is in the path, not
+    /// percent-decoded.
     pub captures: Captures,
 }
 
@@ -85,6 +114,19 @@ pub enum RouteError {
         /// The later one.
         second: Arc<str>,
     },
+    /// Two routes take some requests in common, and neither is more specific.
+    #[error(
+        "routes {first} and {second} both take requests to {at} for which the conditions of both hold, and neither \
+         is more specific: add a condition to one of them, or one that tells them apart to both"
+    )]
+    Ambiguous {
+        /// The earlier one.
+        first: Arc<str>,
+        /// The later one.
+        second: Arc<str>,
+        /// The host and path that they share.
+        at: String,
+    },
     /// A route names an upstream that is not there.
     #[error("route {route} names the upstream {upstream}, which is not there")]
     NoUpstream {
@@ -93,42 +135,4 @@ pub enum RouteError {
         /// What it names.
         upstream: Arc<str>,
     },
-}
-
-impl Router {
-    /// Compiles routes.
-    ///
-    /// # Errors
-    /// When two routes conflict or one names an upstream that is not there.
-    pub fn new(_routes: &[spec::Route], _groups: &HashMap<Arc<str>, Arc<Group>>) -> Result<Self, RouteError> {
-        unimplemented!()
-    }
-
-    /// The route that takes a request.
-    pub fn find(&self, _question: &Question<'_>) -> Option<Found<'_>> {
-        unimplemented!()
-    }
-
-    /// Every route in the order in which they are asked, with the reason why it does not match.
-    pub fn explain(&self, _question: &Question<'_>) -> Vec<Explanation> {
-        unimplemented!()
-    }
-}
-
-impl TcpRouter {
-    /// Compiles layer 4 routes.
-    ///
-    /// # Errors
-    /// When two routes conflict or one names an upstream that is not there.
-    pub fn new(
-        _routes: &[spec::TcpRoute],
-        _groups: &HashMap<Arc<str>, Arc<Group>>,
-    ) -> Result<Self, RouteError> {
-        unimplemented!()
-    }
-
-    /// The route of a listener for a server name.
-    pub fn find(&self, _listener: &str, _sni: Option<&str>) -> Option<&Arc<CompiledTcpRoute>> {
-        unimplemented!()
-    }
 }

@@ -3,6 +3,7 @@
 
 pub mod listener;
 pub mod matching;
+pub mod pattern;
 pub mod route;
 pub mod tls;
 pub mod upstream;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 
 pub use listener::*;
 pub use matching::*;
+pub use pattern::PatternError;
 pub use route::*;
 pub use tls::*;
 pub use upstream::*;
