@@ -78,7 +78,7 @@ impl std::fmt::Debug for Connector {
 /// Accepts whatever certificate a server shows, as long as it has the key of it: protects from listeners, not from
 /// impostors. Only where the configuration says `verify = false`.
 #[derive(Debug)]
-struct AnyCertificate;
+pub(super) struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
