@@ -249,7 +249,13 @@ fn missing(path: &Path, bytes: &[u8], what: &str, label: &str, convert: &str) ->
         .help(format!("it should have a line `-----BEGIN {label}-----`"))
 }
 
+/// A path `env:NAME` stands for the content of an environment variable.
 fn read(path: &Path) -> Result<Vec<u8>, CertError> {
+    if let Some(name) = path.to_str().and_then(|p| p.strip_prefix("env:")) {
+        return std::env::var(name)
+            .map(String::into_bytes)
+            .map_err(|_| CertError::new(path, "is not set in the environment"));
+    }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| CertError::new(path, format!("cannot be opened: {e}")))?;
     let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);

@@ -149,25 +149,8 @@ impl Lower<'_> {
         }
     }
 
-    /// The content behind a reference: `env:NAME`, `file:PATH`, or a path.
-    pub fn secret(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
-        if let Some(name) = text.strip_prefix("env:") {
-            let value = std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec);
-            if value.is_none() {
-                self.error(at, format!("the environment variable `{name}` is not set"), "");
-            }
-            return value;
-        }
-        self.file(text.strip_prefix("file:").unwrap_or(text), at)
-    }
-
     /// The content of a file.
     pub fn file(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
-        if text.contains("-----BEGIN") {
-            self.error(at, "a certificate or key is not written into the configuration", "")
-                .help("name a file, or an environment variable: \"env:NAME\"");
-            return None;
-        }
         let path = self.path(text, at);
         match std::fs::read(&path) {
             Ok(content) => Some(content),

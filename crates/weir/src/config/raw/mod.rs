@@ -22,7 +22,7 @@ pub use upstream::*;
 
 use std::time::Duration;
 
-use super::value::Text;
+pub use super::value::Text;
 
 /// A duration written as a string.
 pub type Time = Text<Duration>;
