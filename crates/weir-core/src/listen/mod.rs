@@ -1,15 +1,13 @@
 //! Accepting connections.
 //!
 //! In reading order: [`bind`] (sockets), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
-//! (from an accepted socket to what serves it), [`proxy_protocol`], [`layer4`] (bytes to an upstream).
+//! (from an accepted socket to what serves it).
 
 pub(crate) mod accept;
 pub(crate) mod bind;
 mod connection;
 mod inherited;
-mod layer4;
 pub(crate) mod limits;
-mod proxy_protocol;
 
 use std::sync::Arc;
 

@@ -13,7 +13,11 @@ use tokio::sync::watch;
 use crate::listen::bind::bind_all;
 use crate::snapshot::Snapshot;
 use crate::spec::ListenAddress;
+use crate::upstream;
 use threads::{Command, Control};
+
+/// How long a start waits for the names of endpoints; what takes longer is looked up in the background.
+const FIRST_LOOKUPS: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping it without [`Server::drain`] cuts everything.
 pub struct Server {
@@ -64,6 +68,9 @@ impl Server {
         specs.sort_by(|a, b| a.name.cmp(&b.name));
         let bound = bind_all(specs, workers)?;
         let addresses = bound.iter().map(|b| (b.name.clone(), b.address)).collect();
+        if let Err(error) = upstream::resolve_blocking(&snapshot, FIRST_LOOKUPS) {
+            tracing::warn!(%error, "the names of endpoints are looked up only after the start");
+        }
         let published = Arc::new(ArcSwap::from_pointee(snapshot));
         let control = threads::start(published.clone(), bound, workers)?;
         Ok(Server { published, addresses, workers, control })

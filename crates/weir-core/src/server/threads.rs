@@ -14,10 +14,10 @@ use super::{BindError, Drained};
 use crate::listen::accept::{self, Crew, HANDOVER_QUEUE, Handover, Listening};
 use crate::listen::bind::{Bound, SocketFile};
 use crate::listen::limits::{Census, Loads};
-use crate::relay;
 use crate::snapshot::Snapshot;
 use crate::spec::ListenAddress;
 use crate::worker::{Stage, Worker};
+use crate::{relay, upstream};
 
 /// Idle connections close by themselves when a drain begins; they get at least so long.
 const LEAST_DRAIN: Duration = Duration::from_millis(50);
@@ -143,8 +143,10 @@ pub(super) fn start(
     let (tell, drained) = oneshot::channel();
     let watch = Watch { command: orders, stage, loads: crew.loads, reports: heard, finish, files };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let resolved = published.clone();
     let control = std::thread::Builder::new().name("weir-control".into());
     let body = move || {
+        runtime.spawn(upstream::resolve_forever(resolved));
         let drained = runtime.block_on(watch.run());
         // Name resolution that still blocks must not hold the process.
         runtime.shutdown_background();
@@ -192,6 +194,7 @@ async fn serve(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
         }
     }
     spawn_local(accept::receive(worker.clone(), post.handover));
+    spawn_local(upstream::sweep(worker.clone()));
     let _ = ready.send(Ok(()));
     let reports = post.reports;
     spawn_local(async move {
