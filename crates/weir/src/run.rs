@@ -1,15 +1,33 @@
 //! `weir run`: from a configuration to a running proxy, and to its end.
+//!
+//! The exit code says how it ended: 0, nothing was cut; [`EXIT_FAILED`], it could not start; [`EXIT_CONFIG`], the
+//! command line or the configuration is wrong; [`EXIT_CUT`], it stopped, but something under way was cut.
 
 use std::collections::HashMap;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use weir_core::spec::Spec;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use weir_core::Server;
+use weir_core::server::{BindError, Drained};
+use weir_core::spec::{ListenAddress, Spec};
 
-use crate::telemetry;
+use crate::assemble::{assemble, point_at_demo};
+use crate::banner::{self, Banner};
+use crate::demo;
+use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 
+/// Exit code: it could not start, for example because a port is taken.
+pub const EXIT_FAILED: u8 = 1;
 /// Exit code: the command line or the configuration is wrong.
 pub const EXIT_CONFIG: u8 = 2;
+/// Exit code: it stopped as asked, but exchanges or relays that were under way were cut.
+pub const EXIT_CUT: u8 = 3;
+
+/// How long the workers may take to stop at once, and the access log to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a configuration comes to: everything that `run` needs.
 #[derive(Debug, Default)]
@@ -40,7 +58,218 @@ pub struct Origin {
     pub key: String,
 }
 
-/// Serves until it is told to stop. The exit code says how it ended; see [`Plan`] for what it needs.
-pub fn run(_plan: Plan) -> ExitCode {
-    ExitCode::from(1)
+/// Why it could not start: what a person reads, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn start(what: &str, error: impl std::fmt::Display) -> Self {
+        Failure { message: format!("{what}: {error}"), code: EXIT_FAILED }
+    }
+}
+
+/// Serves until it is told to stop. SIGTERM and SIGINT drain; the same again stops at once. SIGUSR1 opens the
+/// logs anew. Errors go to standard error.
+pub fn run(plan: Plan) -> ExitCode {
+    let ended = match ProgramLog::start(&plan.telemetry.log) {
+        Ok(log) => start(plan, &log),
+        Err(error) => {
+            let code =
+                if matches!(error, ProgramLogError::Filter { .. }) { EXIT_CONFIG } else { EXIT_FAILED };
+            Err(Failure { message: error.to_string(), code })
+        }
+    };
+    match ended {
+        Ok(Drained { cut: 0 }) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_CUT),
+        Err(Failure { message, code }) => {
+            let _ = writeln!(io::stderr(), "error: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
+    if !plan.demo.is_empty() {
+        let address = demo::start().map_err(|e| Failure::start("cannot start the demo upstream", e))?;
+        point_at_demo(&mut plan.spec, &plan.demo, address);
+    }
+    let access_log = match &plan.telemetry.access_log {
+        Some(settings) => Some(AccessLogger::start(settings).map_err(|e| Failure::start("access log", e))?),
+        None => None,
+    };
+    let snapshot = assemble(&plan.spec, access_log.as_ref(), None)
+        .map_err(|e| Failure { message: format!("{}: {e}", plan.source), code: EXIT_CONFIG })?;
+    let control = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::start("cannot make an event loop", e))?;
+    let ended = control.block_on(async {
+        let signals = Signals::new().map_err(|e| Failure::start("cannot listen for signals", e))?;
+        let server = Server::start(snapshot, plan.spec.workers).map_err(|e| Failure {
+            message: explain(&e, plan.origins.get(&e.listener)),
+            code: EXIT_FAILED,
+        })?;
+        greet(&plan, &server);
+        Ok(serve(server, &plan, signals, &Logs { access: access_log.as_ref(), program: log }).await)
+    });
+    if let Some(access_log) = &access_log
+        && !access_log.close(LAST_WORDS)
+    {
+        tracing::warn!("access log: the last records could not be written in time");
+    }
+    ended
+}
+
+fn greet(plan: &Plan, server: &Server) {
+    let colours = program_log::colours(&telemetry::Output::Stderr);
+    let banner = Banner { plan, addresses: &server.addresses(), workers: server.workers(), colours };
+    match plan.telemetry.log.format {
+        ProgramLogFormat::Text => drop(io::stderr().write_all(banner.text().as_bytes())),
+        ProgramLogFormat::Json => banner.log(),
+    }
+}
+
+async fn serve(server: Server, plan: &Plan, mut signals: Signals, logs: &Logs<'_>) -> Drained {
+    let signal = signals.stop(logs).await;
+    let drain = plan.spec.drain;
+    tracing::info!(
+        signal,
+        ?drain,
+        "stopping: what is under way may go on for so long; the same signal again stops at once"
+    );
+    let stopper = server.stopper();
+    let mut draining = std::pin::pin!(server.drain(drain));
+    let drained = tokio::select! {
+        drained = &mut draining => drained,
+        signal = signals.stop(logs) => {
+            tracing::warn!(signal, "stopping at once");
+            stopper.stop();
+            // Closing takes milliseconds; should a worker not come to it, the process ends all the same.
+            tokio::time::timeout(LAST_WORDS, draining).await.unwrap_or(Drained { cut: usize::MAX })
+        }
+    };
+    match drained.cut {
+        0 => tracing::info!("stopped; nothing was cut"),
+        cut => tracing::warn!(cut, "stopped; these connections had something under way and were cut"),
+    }
+    drained
+}
+
+/// The logs that SIGUSR1 opens anew.
+struct Logs<'a> {
+    access: Option<&'a AccessLogger>,
+    program: &'a ProgramLog,
+}
+
+/// The signals that weir listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for a signal that means to stop, and serves the others meanwhile. Cancel safe.
+    async fn stop(&mut self, logs: &Logs<'_>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: this version reads its configuration at start only; nothing was changed");
+                }
+                _ = self.user.recv() => {
+                    tracing::info!("SIGUSR1: opening the logs anew");
+                    logs.program.reopen();
+                    if let Some(access) = logs.access {
+                        access.reopen();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Why a listener could not be bound, and what can be done about it.
+fn explain(error: &BindError, origin: Option<&Origin>) -> String {
+    let mut text = format!(
+        "cannot listen on {} (listener {}): {}",
+        banner::address(&error.address),
+        error.listener,
+        error.source
+    );
+    let hint = match (error.source.kind(), &error.address) {
+        (ErrorKind::AddrInUse, ListenAddress::Tcp(address)) => Some(format!(
+            "another process has this address, perhaps another weir; `ss -ltnp sport = :{}` shows which",
+            address.port()
+        )),
+        (ErrorKind::AddrInUse, _) => Some("another process, perhaps another weir, listens there".to_owned()),
+        (ErrorKind::AddrNotAvailable, _) => Some("this machine has no such address".to_owned()),
+        (ErrorKind::PermissionDenied, ListenAddress::Tcp(address)) if address.port() < 1024 => Some(
+            "ports below 1024 need a privilege: start weir as root, give it the capability (`setcap \
+             cap_net_bind_service=+ep weir`, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in its systemd unit), \
+             or choose a port from 1024"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    if let Some(hint) = hint {
+        text.push_str("\n  ");
+        text.push_str(&hint);
+    }
+    if let Some(Origin { file, line, key }) = origin {
+        text.push_str(&format!("\n  {file}:{line}: `{key}` sets it"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_cannot_be_bound_is_explained() {
+        let origin =
+            Origin { file: "config/weir.toml".to_owned(), line: 7, key: "listeners.web.address".to_owned() };
+        let tcp = |text: &str| ListenAddress::Tcp(text.parse().expect("an address"));
+        let unix = ListenAddress::Unix { path: "/run/weir.sock".into(), mode: 0o660 };
+        for (address, kind, expected) in [
+            (
+                tcp("127.0.0.1:8080"),
+                ErrorKind::AddrInUse,
+                ["listen on 127.0.0.1:8080 (listener web)", "another weir", "ss -ltnp sport = :8080"],
+            ),
+            (
+                tcp("[::]:443"),
+                ErrorKind::PermissionDenied,
+                ["[::]:443", "below 1024", "cap_net_bind_service"],
+            ),
+            (
+                tcp("192.0.2.1:8080"),
+                ErrorKind::AddrNotAvailable,
+                ["192.0.2.1:8080", "no such address", "web"],
+            ),
+            (unix, ErrorKind::AddrInUse, ["unix:/run/weir.sock", "another process", "web"]),
+        ] {
+            let text =
+                explain(&BindError { listener: "web".into(), address, source: kind.into() }, Some(&origin));
+            for part in expected.into_iter().chain(["config/weir.toml:7: `listeners.web.address`"]) {
+                assert!(text.contains(part), "{part:?} is not in: {text}");
+            }
+        }
+    }
 }

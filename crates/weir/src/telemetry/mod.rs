@@ -7,12 +7,14 @@ mod escape;
 mod field;
 pub mod format;
 pub mod output;
+pub mod program_log;
 pub mod sink;
 
 use std::path::PathBuf;
 
 pub use access_log::AccessLogger;
 pub use format::{Format, FormatError};
+pub use program_log::{ProgramLog, ProgramLogError};
 
 /// What the configuration asks of the logs.
 #[derive(Clone, Debug, Default)]
