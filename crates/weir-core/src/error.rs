@@ -41,6 +41,10 @@ pub enum Kind {
     UpgradeRefused,
     /// The head is too long or has too many fields. 431.
     HeadTooLarge,
+    /// No byte passed through a relay for too long. 408.
+    Idle,
+    /// weir was told to stop before a relay had ended. 503.
+    Stopped,
     /// The client went away. Logged as 499.
     ClientGone,
     /// The endpoint could not be connected to. 502.
@@ -82,6 +86,8 @@ impl Kind {
             Kind::Misdirected => (Downstream, 421, "misdirected"),
             Kind::UpgradeRefused => (Downstream, 426, "upgrade_refused"),
             Kind::HeadTooLarge => (Downstream, 431, "head_too_large"),
+            Kind::Idle => (Downstream, 408, "idle"),
+            Kind::Stopped => (Internal, 503, "stopped"),
             Kind::ClientGone => (Downstream, 499, "client_gone"),
             Kind::Connect => (Upstream, 502, "connect_failed"),
             Kind::UpstreamTls => (Upstream, 502, "upstream_tls"),

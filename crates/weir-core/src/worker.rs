@@ -44,7 +44,6 @@ pub struct Worker {
 pub(crate) struct Open {
     worker: Rc<Worker>,
     id: u64,
-    _hold: Rc<Hold>,
 }
 
 impl Worker {
@@ -94,10 +93,9 @@ impl Worker {
     }
 
     /// Enters a connection into the table until what is returned is dropped.
-    pub(crate) fn open(self: &Rc<Self>, id: u64, hold: Hold) -> Open {
-        let hold = Rc::new(hold);
-        self.open.borrow_mut().insert(id, hold.clone());
-        Open { worker: self.clone(), id, _hold: hold }
+    pub(crate) fn open(self: &Rc<Self>, id: u64, hold: Rc<Hold>) -> Open {
+        self.open.borrow_mut().insert(id, hold);
+        Open { worker: self.clone(), id }
     }
 }
 

@@ -241,12 +241,12 @@ fn disown(socket: Socket) -> io::Result<OwnedFd> {
 
 fn start(worker: &Rc<Worker>, listener: Arc<CompiledListener>, accepted: Accepted, hold: Hold) {
     let id = worker.next_id();
-    let census = hold.census().clone();
-    let open = worker.open(id, hold);
+    let hold = Rc::new(hold);
+    let open = worker.open(id, hold.clone());
     let worker = worker.clone();
     spawn_local(async move {
         let _open = open;
-        connection::serve(worker, listener, accepted, census, id).await;
+        connection::serve(worker, listener, accepted, hold, id).await;
     });
 }
 

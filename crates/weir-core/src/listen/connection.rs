@@ -6,34 +6,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_plugin::Connection;
 
-use super::CompiledListener;
 use super::accept::Accepted;
-use super::limits::{Census, ClientHold};
+use super::limits::Hold;
+use super::proxy_protocol::{self, Origin};
+use super::{CompiledListener, layer4};
 use crate::exchange;
 use crate::net::{Deadline, Rewind, Stream};
 use crate::spec::Serve;
 use crate::worker::Worker;
 
-/// Serves an accepted connection until it ends.
+/// Serves an accepted connection until it ends, or a relay goes on with it.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Arc<CompiledListener>,
     accepted: Accepted,
-    census: Arc<Census>,
+    hold: Rc<Hold>,
     id: u64,
 ) {
     let (name, peer) = (listener.spec.name.clone(), accepted.peer.clone());
-    let (stream, connection, _client) = match open(&listener, accepted, &census, id).await {
+    let (stream, connection) = match open(&listener, accepted, &hold, id).await {
         Ok(opened) => opened,
         Err(why) => {
             tracing::debug!(listener = %name, %peer, %why, "connection closed before its first request");
             return;
         }
     };
+    // What comes next may leave the connection to a task of its own, which has a hold then.
+    drop(hold);
     let connection = Rc::new(connection);
     match listener.spec.serve {
         Serve::Http => exchange::serve(worker, listener, stream, connection).await,
-        Serve::Tcp => {}
+        Serve::Tcp => layer4::serve(worker, listener, stream, connection).await,
     }
 }
 
@@ -41,25 +44,32 @@ pub(crate) async fn serve(
 async fn open(
     listener: &CompiledListener,
     accepted: Accepted,
-    census: &Arc<Census>,
+    hold: &Hold,
     id: u64,
-) -> Result<(Rewind<Stream>, Connection, Option<ClientHold>), Refusal> {
-    let Accepted { socket, peer, local } = accepted;
-    let client = census.admit_client(&listener.spec, peer.ip()).map_err(|_| Refusal::TooMany)?;
+) -> Result<(Rewind<Stream>, Connection), Refusal> {
+    let Accepted { mut socket, mut peer, mut local } = accepted;
+    let mut deadline = Deadline::default();
+    deadline.set(listener.spec.handshake_timeout);
+    let mut first = Bytes::new();
+    let proxied = listener.spec.proxy_protocol.as_ref();
+    if proxied.is_some_and(|spec| proxy_protocol::is_trusted(spec, &peer)) {
+        let header = proxy_protocol::read(&mut socket);
+        let (origin, rest) = deadline.run(header).await.map_err(|_| Refusal::Late)??;
+        first = rest;
+        if let Origin::Forwarded { source, destination } = origin {
+            (peer, local) = (source, destination);
+        }
+    }
+    hold.count_client(&listener.spec, peer.ip()).map_err(|_| Refusal::TooMany)?;
     let (stream, tls) = match &listener.tls {
-        None => (Rewind::new(Bytes::new(), Stream::Plain(socket)), None),
+        None => (Rewind::new(first, Stream::Plain(socket)), None),
         Some(acceptor) => {
-            let handshake = acceptor.accept(Rewind::new(Bytes::new(), socket));
-            let mut deadline = Deadline::default();
-            let (stream, tls) = deadline
-                .bound(listener.spec.handshake_timeout, handshake)
-                .await
-                .map_err(|_| Refusal::Late)??;
+            let handshake = acceptor.accept(Rewind::new(first, socket));
+            let (stream, tls) = deadline.run(handshake).await.map_err(|_| Refusal::Late)??;
             (Rewind::new(Bytes::new(), stream), Some(Arc::new(tls)))
         }
     };
-    let connection = Connection { id, listener: listener.spec.name.clone(), peer, local, tls };
-    Ok((stream, connection, client))
+    Ok((stream, Connection { id, listener: listener.spec.name.clone(), peer, local, tls }))
 }
 
 /// Why a connection was closed before anything was served on it.
@@ -69,6 +79,8 @@ enum Refusal {
     TooMany,
     #[error("the handshake took too long")]
     Late,
+    #[error("{0}")]
+    Proxy(#[from] proxy_protocol::Failure),
     #[error("the handshake failed: {0}")]
     Handshake(#[from] crate::tls::HandshakeError),
 }

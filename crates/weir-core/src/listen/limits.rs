@@ -1,5 +1,6 @@
 //! What is open: counted a listener, a client address and a worker.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -42,11 +43,12 @@ pub(crate) struct Hold {
     census: Arc<Census>,
     loads: Arc<Loads>,
     worker: usize,
+    client: OnceCell<ClientHold>,
 }
 
 /// One open connection of a client address. It is counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct ClientHold {
+struct ClientHold {
     census: Arc<Census>,
     client: IpAddr,
 }
@@ -70,28 +72,19 @@ impl Census {
             return None;
         }
         loads.add(worker);
-        Some(Hold { census: self.clone(), loads: loads.clone(), worker })
+        Some(Hold { census: self.clone(), loads: loads.clone(), worker, client: OnceCell::new() })
     }
 
-    /// Counts one more connection of a client. `Ok(None)`: this listener does not count clients.
-    pub(crate) fn admit_client(
-        self: &Arc<Self>,
-        spec: &Listener,
-        client: Option<IpAddr>,
-    ) -> Result<Option<ClientHold>, OverLimit> {
-        let limit = spec.max_connections_per_client;
-        let Some(client) = client.filter(|_| limit < spec.max_connections) else { return Ok(None) };
+    /// Counts one more connection of a client, if it may have one.
+    fn admit_client(self: &Arc<Self>, limit: usize, client: IpAddr) -> Result<ClientHold, OverLimit> {
         let mut shard = self.shard(client);
-        let open = shard.entry(client).or_insert(0);
-        if *open >= limit {
-            if *open == 0 {
-                shard.remove(&client);
-            }
+        let open = shard.get(&client).copied().unwrap_or(0);
+        if open >= limit {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(OverLimit);
         }
-        *open += 1;
-        Ok(Some(ClientHold { census: self.clone(), client }))
+        shard.insert(client, open + 1);
+        Ok(ClientHold { census: self.clone(), client })
     }
 
     /// Connections that were closed at once because a limit was reached.
@@ -148,6 +141,20 @@ impl Hold {
     /// What the connection is counted in.
     pub(crate) fn census(&self) -> &Arc<Census> {
         &self.census
+    }
+
+    /// Counts the connection as one of this client's too, where the listener has a limit for each.
+    ///
+    /// # Errors
+    /// When the client has as many as it may have.
+    pub(crate) fn count_client(&self, spec: &Listener, client: Option<IpAddr>) -> Result<(), OverLimit> {
+        let limit = spec.max_connections_per_client;
+        if let Some(client) = client.filter(|_| limit < spec.max_connections) {
+            let hold = self.census.admit_client(limit, client)?;
+            // It is only counted once: a second hold would be given back at once.
+            let _ = self.client.set(hold);
+        }
+        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! Accepting connections.
 //!
 //! In reading order: [`bind`] (sockets), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
-//! (from an accepted socket to what serves it).
+//! (from an accepted socket to what serves it), [`proxy_protocol`], [`layer4`] (bytes to an upstream).
 
 pub(crate) mod accept;
 pub(crate) mod bind;
 mod connection;
 mod inherited;
+mod layer4;
 pub(crate) mod limits;
+mod proxy_protocol;
 
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use crate::error::Kind;
 use crate::net::Stream;
 use crate::worker::Stage;
 use flow::{Broken, Flow};
@@ -50,6 +51,19 @@ pub enum End {
     Stopped,
     /// Reading or writing failed: true if on the client's side.
     Failed(io::Error, bool),
+}
+
+impl End {
+    /// What the access log is told; `None`: it ended as it should.
+    pub fn reason(&self) -> Option<(Kind, &'static str)> {
+        match self {
+            End::Closed => None,
+            End::Idle => Some((Kind::Idle, "no byte passed for the idle timeout")),
+            End::Stopped => Some((Kind::Stopped, "the drain time was over")),
+            End::Failed(_, true) => Some((Kind::ClientGone, "the connection to the client broke off")),
+            End::Failed(_, false) => Some((Kind::UpstreamClosed, "the connection to the upstream broke off")),
+        }
+    }
 }
 
 /// What is done to a client when the drain time is over, before its stream is closed.

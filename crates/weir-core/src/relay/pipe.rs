@@ -1,23 +1,30 @@
 //! Bytes that the kernel moves from socket to socket through a pipe (splice(2)) without copying them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 
 use crate::net::Socket;
 
-/// Asked of the kernel for each pipe; it may give less (its default is 64 KiB).
-const CAPACITY: usize = 256 << 10;
+/// Asked of the kernel for each pipe: what one call can move.
+const CAPACITY: usize = 1 << 20;
+
+/// Less than this is not worth a pipe. The kernel gives two pages to a user whose pipes are too large together.
+const LEAST: usize = 64 << 10;
 
 /// Idle pipes that a worker keeps.
-const KEPT: usize = 16;
+const KEPT: usize = 8;
+
+/// Pipes that a worker has at once, idle ones among them. Those in use may hold their capacity in memory.
+const MOST: usize = 64;
 
 thread_local! {
     static IDLE: RefCell<Vec<(OwnedFd, OwnedFd)>> = const { RefCell::new(Vec::new()) };
+    static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A pipe between two sockets. An empty one goes back to its worker when this is dropped.
@@ -29,16 +36,24 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// An empty pipe. `None`: the process may open no more files; bytes can still be copied.
+    /// An empty pipe. `None`: there can be no more of them; bytes can still be copied.
     pub(crate) fn take() -> Option<Self> {
         let kept = IDLE.try_with(|idle| idle.borrow_mut().pop()).ok().flatten();
-        let ends = kept.or_else(|| {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-            // Refused where all pipes of a user are too large together. Smaller pipes only cost more calls.
-            let _ = fcntl_setpipe_size(&write, CAPACITY);
-            Some((read, write))
-        })?;
-        Some(Pipe { ends: Some(ends), waiting: 0 })
+        Some(Pipe { ends: Some(kept.or_else(Self::make)?), waiting: 0 })
+    }
+
+    fn make() -> Option<(OwnedFd, OwnedFd)> {
+        let open = OPEN.get();
+        if open >= MOST {
+            return None;
+        }
+        let ends = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        let size = fcntl_setpipe_size(&ends.1, CAPACITY).or_else(|_| fcntl_getpipe_size(&ends.1)).ok()?;
+        if size < LEAST {
+            return None;
+        }
+        OPEN.set(open + 1);
+        Some(ends)
     }
 
     /// Bytes in it.
@@ -112,6 +127,8 @@ pub(crate) fn poll_splice(
 fn move_some(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
     let limit = limit.min(i32::MAX as usize);
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    #[cfg(test)]
+    moved::CALLS.set(moved::CALLS.get() + 1);
     Ok(splice(from, None, to, None, limit, flags)?)
 }
 
@@ -121,15 +138,28 @@ fn is_transient(error: &io::Error) -> bool {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        if self.waiting > 0 {
-            return;
-        }
         let Some(ends) = self.ends.take() else { return };
-        let _ = IDLE.try_with(|idle| {
-            let mut idle = idle.borrow_mut();
-            if idle.len() < KEPT {
-                idle.push(ends);
-            }
-        });
+        let kept = self.waiting == 0
+            && IDLE
+                .try_with(|idle| {
+                    let mut idle = idle.borrow_mut();
+                    let room = idle.len() < KEPT;
+                    if room {
+                        idle.push(ends);
+                    }
+                    room
+                })
+                .unwrap_or(false);
+        if !kept {
+            let _ = OPEN.try_with(|open| open.set(open.get().saturating_sub(1)));
+        }
+    }
+}
+
+/// How often bytes were moved by this thread through a pipe.
+#[cfg(test)]
+pub(super) mod moved {
+    thread_local! {
+        pub(in crate::relay) static CALLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
     }
 }

@@ -61,6 +61,12 @@ impl TcpRouter {
         Ok(router)
     }
 
+    /// Whether a listener has routes that ask for a server name: then a client's first bytes have to be read. One
+    /// without connects at once, as protocols need in which the server speaks first.
+    pub fn needs_sni(&self, listener: &str) -> bool {
+        self.listeners.get(listener).is_some_and(|n| !n.exact.is_empty() || !n.suffix.is_empty())
+    }
+
     /// The route of a listener for a server name.
     pub fn find(&self, listener: &str, sni: Option<&str>) -> Option<&Arc<CompiledTcpRoute>> {
         let names = self.listeners.get(listener)?;
