@@ -37,14 +37,18 @@ pub enum Kind {
     UriTooLong,
     /// This connection was not verified for what the route asks of clients. 421 (RFC 9110, section 15.5.20).
     Misdirected,
-    /// The route speaks no WebSocket. 426.
+    /// The route takes no WebSockets. 403.
     UpgradeRefused,
+    /// A WebSocket version other than 13. 426 (RFC 6455, section 4.2.2).
+    WebSocketVersion,
     /// The head is too long or has too many fields. 431.
     HeadTooLarge,
     /// No byte passed through a relay for too long. 408.
     Idle,
     /// weir was told to stop before a relay had ended. 503.
     Stopped,
+    /// A version of HTTP other than 1.0, 1.1 and 2. 505.
+    VersionNotSupported,
     /// The client went away. Logged as 499.
     ClientGone,
     /// The endpoint could not be connected to. 502.
@@ -84,10 +88,12 @@ impl Kind {
             Kind::BodyTooLarge => (Downstream, 413, "body_too_large"),
             Kind::UriTooLong => (Downstream, 414, "uri_too_long"),
             Kind::Misdirected => (Downstream, 421, "misdirected"),
-            Kind::UpgradeRefused => (Downstream, 426, "upgrade_refused"),
+            Kind::UpgradeRefused => (Downstream, 403, "upgrade_refused"),
+            Kind::WebSocketVersion => (Downstream, 426, "websocket_version"),
             Kind::HeadTooLarge => (Downstream, 431, "head_too_large"),
             Kind::Idle => (Downstream, 408, "idle"),
             Kind::Stopped => (Internal, 503, "stopped"),
+            Kind::VersionNotSupported => (Downstream, 505, "version_not_supported"),
             Kind::ClientGone => (Downstream, 499, "client_gone"),
             Kind::Connect => (Upstream, 502, "connect_failed"),
             Kind::UpstreamTls => (Upstream, 502, "upstream_tls"),

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
@@ -24,6 +26,8 @@ pub struct Snapshot {
     pub groups: HashMap<Arc<str>, Arc<Group>>,
     /// What holds for every request.
     pub proxy: Proxy,
+    /// Headers by which any listener tells upstreams who a client is: removed from what clients send.
+    pub identity_headers: Vec<HeaderName>,
     /// Where records of exchanges go; `None`: no record is made.
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
@@ -76,6 +80,11 @@ impl Snapshot {
                 .map_err(|source| AssembleError::Tls { listener: listener.name.clone(), source })?;
             listeners.insert(listener.name.clone(), Arc::new(compiled));
         }
+        let mut identity_headers: Vec<HeaderName> = Vec::new();
+        for tls in listeners.values().filter_map(|listener: &Arc<CompiledListener>| listener.tls.as_ref()) {
+            let new = tls.all_identity_headers().iter().filter(|name| !identity_headers.contains(name));
+            identity_headers.extend(new.cloned().collect::<Vec<_>>());
+        }
         Ok(Snapshot {
             generation: previous.map_or(1, |p| p.generation + 1),
             router: Router::new(&spec.routes, &groups)?,
@@ -83,6 +92,7 @@ impl Snapshot {
             listeners,
             groups,
             proxy: spec.proxy.clone(),
+            identity_headers,
             access_log,
         })
     }

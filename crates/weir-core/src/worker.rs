@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, cache::Cache};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
-use weir_plugin::Connection;
+use weir_plugin::{Connection, Instance, Plugin, PluginError};
 
 use crate::listen::limits::Hold;
 use crate::snapshot::Snapshot;
@@ -30,8 +30,13 @@ pub enum Stage {
 pub struct Worker {
     /// 0 for the first.
     pub index: usize,
-    /// The published snapshot.
-    snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    /// The published snapshot, and this thread's own count of references to it.
+    published: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    current: RefCell<Rc<Arc<Snapshot>>>,
+    /// Plugins that run on this worker, by the address of the plugin that the entry keeps alive.
+    instances: RefCell<HashMap<*const (), (Arc<dyn Plugin>, Rc<dyn Instance>)>>,
+    /// The name of no route.
+    no_name: Arc<str>,
     /// Idle connections to upstreams.
     pub pools: Pools,
     stage: watch::Receiver<Stage>,
@@ -49,9 +54,13 @@ pub(crate) struct Open {
 impl Worker {
     /// A worker that reads `published` and follows `stage`.
     pub fn new(index: usize, published: Arc<ArcSwap<Snapshot>>, stage: watch::Receiver<Stage>) -> Rc<Self> {
+        let current = RefCell::new(Rc::new(published.load_full()));
         Rc::new(Worker {
             index,
-            snapshot: RefCell::new(Cache::new(published)),
+            published: RefCell::new(Cache::new(published)),
+            current,
+            instances: RefCell::default(),
+            no_name: "".into(),
             pools: Pools::default(),
             stage,
             next_id: Cell::new((index as u64) << 48),
@@ -59,9 +68,37 @@ impl Worker {
         })
     }
 
-    /// The newest snapshot: one atomic load, and a reference count of this thread's copy.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.borrow_mut().load().clone()
+    /// The newest snapshot: one atomic load, and a count of references that no other thread touches.
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let mut published = self.published.borrow_mut();
+        let newest = published.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(newest, &current) {
+            *current = Rc::new(newest.clone());
+        }
+        current.clone()
+    }
+
+    /// This worker's instance of a plugin, made on first use. Those of plugins that no snapshot has any more are
+    /// dropped when a new one is made.
+    ///
+    /// # Errors
+    /// When the plugin does not start.
+    pub(crate) fn instance(&self, plugin: &Arc<dyn Plugin>) -> Result<Rc<dyn Instance>, PluginError> {
+        let key = Arc::as_ptr(plugin).cast::<()>();
+        if let Some((_, instance)) = self.instances.borrow().get(&key) {
+            return Ok(instance.clone());
+        }
+        let instance = plugin.instantiate()?;
+        let mut instances = self.instances.borrow_mut();
+        instances.retain(|_, (plugin, _)| Arc::strong_count(plugin) > 1);
+        instances.insert(key, (plugin.clone(), instance.clone()));
+        Ok(instance)
+    }
+
+    /// What stands for the route of a request that has none.
+    pub(crate) fn no_name(&self) -> Arc<str> {
+        self.no_name.clone()
     }
 
     /// An id that no other exchange or connection of this process has.

@@ -1,21 +1,267 @@
-//! One request and its response.
+//! One request and its response: what a protocol module hands over, and what it gets back.
+//!
+//! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
+//! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
+//! `websocket` (handshakes and relays), `tally` (what the log is told).
 
+mod admit;
+mod chain;
+mod forward;
+mod replay;
+mod tally;
+mod websocket;
+
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use weir_plugin::Connection;
+use http::{Response, StatusCode};
+use weir_plugin::{Connection, Exchange};
 
+use crate::action;
+use crate::body::Body;
+use crate::error::{Error, Kind, Result};
+use crate::headers::{self, Facts};
+use crate::http1::client::Downstream;
+use crate::http1::head::RequestHead;
+use crate::http1::io::Io;
 use crate::listen::CompiledListener;
-use crate::net::{Rewind, Stream};
+use crate::net::{Deadline, Rewind, Stream};
+use crate::route::CompiledRoute;
+use crate::spec::Action;
 use crate::worker::Worker;
+use crate::{http1, http2};
+
+pub(crate) use chain::Chain;
+pub(crate) use tally::Tally;
+pub(crate) use websocket::Switch;
+
+/// How an HTTP/2 client opens without TLS (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client's connection, for all requests on it.
+pub(crate) struct Session {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Arc<CompiledListener>,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) sender: headers::Sender,
+}
+
+/// What becomes of a request.
+pub(crate) enum Outcome {
+    /// This is sent.
+    Respond(Response<Body>, Tally),
+    /// The connection becomes a relay.
+    Switch(Box<Switch>),
+}
 
 /// Serves HTTP on an accepted connection until it ends: HTTP/2 where ALPN says so or the client opens with its
-/// preface, else HTTP/1.1.
+/// preface, else HTTP/1.1. WebSockets live on in it, in little memory.
 pub async fn serve(
-    _worker: Rc<Worker>,
-    _listener: Arc<CompiledListener>,
-    _stream: Rewind<Stream>,
-    _connection: Rc<Connection>,
+    worker: Rc<Worker>,
+    listener: Arc<CompiledListener>,
+    stream: Rewind<Stream>,
+    connection: Rc<Connection>,
 ) {
-    unimplemented!()
+    let sender = headers::Sender::new(connection.peer.ip(), connection.tls.is_some());
+    let session = Session { worker, listener, connection, sender };
+    // Boxed, so that what a relay leaves behind of this future is small.
+    if let Some(switch) = Box::pin(serve_http(session, stream)).await {
+        Box::pin(switch.run()).await;
+    }
+}
+
+async fn serve_http(session: Session, stream: Rewind<Stream>) -> Option<Switch> {
+    let mut io = Io::new(stream);
+    let http2 = match &session.connection.tls {
+        Some(tls) => tls.alpn.as_deref() == Some("h2"),
+        None => opens_with_preface(&mut io, &session).await?,
+    };
+    if http2 {
+        let (stream, read) = io.into_parts();
+        http2::server::run(Rewind::new(read, stream), session).await;
+        return None;
+    }
+    http1::server::run(io, &session).await
+}
+
+/// Reads until it is clear whether the client opens with HTTP/2's preface. None: it left, or was too slow.
+async fn opens_with_preface(io: &mut Io, session: &Session) -> Option<bool> {
+    let undecided = |input: &[u8]| input.len() < PREFACE.len() && PREFACE.starts_with(input);
+    let mut deadline = Deadline::default();
+    let read = poll_fn(|cx| {
+        while undecided(&io.input) {
+            match std::task::ready!(io.poll_fill(cx)) {
+                Ok(true) => {}
+                _ => return std::task::Poll::Ready(None),
+            }
+        }
+        std::task::Poll::Ready(Some(io.input.starts_with(PREFACE)))
+    });
+    deadline.bound(session.listener.spec.http.header_timeout, read).await.ok()?
+}
+
+/// The life of a request, up to its response's head.
+pub(crate) async fn handle(
+    session: &Session,
+    head: RequestHead,
+    body: Body,
+    deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
+) -> Outcome {
+    let snapshot = session.worker.snapshot();
+    let mut tally = Tally::open(session, snapshot, head);
+    match exchange(session, &mut tally, body, deadline, downstream).await {
+        Ok(Done::Respond(response)) => Outcome::Respond(response, tally),
+        Ok(Done::Switch(agreed)) => Outcome::Switch(Box::new(Switch::new(session, tally, agreed))),
+        Err(error) => Outcome::Respond(answer(&mut tally, &error), tally),
+    }
+}
+
+/// Answers what is no request at all.
+pub(crate) fn refuse(session: &Session, error: Error) -> (Response<Body>, Tally) {
+    let mut tally = Tally::open(session, session.worker.snapshot(), admit::no_head());
+    let response = answer(&mut tally, &error);
+    (response, tally)
+}
+
+/// The response that tells the client of an error.
+fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
+    tracing::debug!(request_id = ?tally.x.request_id, %error, "answered by weir");
+    let id = tally.x.request_id.to_str().unwrap_or_default();
+    let accept = tally.x.headers.get(http::header::ACCEPT);
+    let response = action::error::respond(error.kind(), accept, id, &tally.snapshot.proxy.error_pages);
+    tally.failed(error);
+    tally.x.status = response.status();
+    response
+}
+
+enum Done {
+    Respond(Response<Body>),
+    Switch(websocket::Agreed),
+}
+
+async fn exchange(
+    session: &Session,
+    tally: &mut Tally,
+    mut body: Body,
+    deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
+) -> Result<Done> {
+    let snapshot = tally.snapshot.clone();
+    let upgrade = admit::admit(session, &snapshot, &mut tally.x, &body)?;
+    let route = admit::route(session, &snapshot, &mut tally.x)?;
+    let websocket = websocket::wanted(upgrade, route)?;
+    body = admit::limit_body(route, tally, body)?;
+    if websocket.is_none() {
+        let timeout = route.spec.request_timeout.unwrap_or(session.listener.spec.http.request_timeout);
+        deadline.set_cap((!timeout.is_zero()).then(|| tokio::time::Instant::now() + timeout));
+    }
+    let chain = Chain::new(&session.worker, route)?;
+    tally.chain = chain.clone();
+    let response = match chain.on_request(&mut tally.x).await? {
+        Some(reply) => reply,
+        None => match &route.spec.action {
+            Action::Upstream(_) => match websocket {
+                Some(settings) => match websocket::open(session, route, tally, settings, deadline).await? {
+                    websocket::Opened::Agreed(agreed) => return Ok(Done::Switch(agreed)),
+                    websocket::Opened::Refused(response) => response,
+                },
+                None => forward::forward(session, route, tally, body, deadline, downstream).await?,
+            },
+            _ => own_response(route, session, &tally.x).await,
+        },
+    };
+    Ok(Done::Respond(finish(route, session, tally, response).await?))
+}
+
+/// The response of an action without an upstream.
+async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) -> Response<Body> {
+    match &route.spec.action {
+        Action::Redirect { status, to } => {
+            let _ = (status, to, x, session);
+            Response::new(Body::Empty)
+        }
+        Action::Respond { status, headers, body } => {
+            let mut r = Response::new(Body::from(body.clone()));
+            *r.status_mut() = *status;
+            *r.headers_mut() = headers.clone();
+            r
+        }
+        Action::Files(files) => {
+            let _ = files;
+            Response::new(Body::Empty)
+        }
+        Action::Upstream(_) => Response::new(Body::Empty),
+    }
+}
+
+/// What happens to every response: plugins, the route's changes, compression.
+async fn finish(
+    route: &CompiledRoute,
+    session: &Session,
+    tally: &mut Tally,
+    mut response: Response<Body>,
+) -> Result<Response<Body>> {
+    tally.x.status = response.status();
+    if tally.chain.wants_response() {
+        std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
+        let chain = tally.chain.clone();
+        if let Some(reply) = chain.on_response(&mut tally.x).await? {
+            response = reply;
+            tally.x.status = response.status();
+        } else {
+            *response.status_mut() = tally.x.status;
+            std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
+        }
+    }
+    let edits = &route.spec.response_headers;
+    if !edits.is_empty() {
+        with_facts(&tally.x, session, |facts| headers::edit(response.headers_mut(), edits, facts));
+    }
+    if let Some(compression) = &route.spec.compression {
+        let _ = compression;
+    }
+    Ok(response)
+}
+
+/// Runs `f` with what placeholders stand for.
+fn with_facts<T>(x: &Exchange, session: &Session, f: impl FnOnce(&Facts<'_>) -> T) -> T {
+    f(&Facts {
+        client: x.client,
+        host: x.headers.get(http::header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
+        scheme: if session.connection.tls.is_some() { "https" } else { "http" },
+        path: x.uri.path(),
+        query: x.uri.query().unwrap_or_default(),
+        request_id: x.request_id.to_str().unwrap_or_default(),
+        route: &x.route,
+        captures: &x.captures,
+    })
+}
+
+/// A plugin's whole answer.
+fn from_reply(reply: weir_plugin::Reply) -> Result<Response<Body>> {
+    if reply.status.is_informational() {
+        return Err(Error::new(Kind::Plugin, "a plugin answered with an informational status"));
+    }
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    headers::remove_hop_by_hop(response.headers_mut());
+    response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    Ok(response)
+}
+
+/// Whether a request of this method may be sent twice (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &http::Method) -> bool {
+    use http::Method;
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
+}
+
+/// The status under which a client that left is logged (as nginx does).
+pub(crate) fn client_gone() -> StatusCode {
+    Kind::ClientGone.status()
 }

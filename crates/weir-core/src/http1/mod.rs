@@ -1,31 +1,21 @@
 //! HTTP/1.1 (RFC 9112), both sides. The seam of the design: the rest of the crate sees requests, responses and
 //! bodies, never bytes.
+//!
+//! A codec of our own, because what hyper's costs and hides is what weir exists for: it holds no buffer while no bytes
+//! wait, refuses framing that could be read in two ways, passes informational responses on, and lets bodies go from
+//! socket to socket without becoming frames.
+//!
+//! In reading order: `head`, `chunked` and `framing` (sans-IO), `io` (a stream and the bytes that wait on it),
+//! [`Incoming`] and `sender` (bodies), `server` (towards clients) and [`client`] (towards upstreams).
 
+mod chunked;
 pub mod client;
+mod date;
+mod framing;
+pub(crate) mod head;
+mod incoming;
+pub(crate) mod io;
+mod sender;
+pub(crate) mod server;
 
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-
-use crate::error::Error;
-
-/// A body that is being received on an HTTP/1 connection.
-pub struct Incoming {}
-
-impl Incoming {
-    /// As [`http_body::Body::poll_frame`].
-    pub fn poll_frame(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        unimplemented!()
-    }
-
-    /// As [`http_body::Body::is_end_stream`].
-    pub fn is_end(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// As [`http_body::Body::size_hint`].
-    pub fn size_hint(&self) -> SizeHint {
-        unimplemented!()
-    }
-}
+pub use incoming::Incoming;

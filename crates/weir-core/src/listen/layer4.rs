@@ -27,7 +27,7 @@ struct Story {
     started: SystemTime,
     since: Instant,
     timings: Timings,
-    snapshot: Arc<Snapshot>,
+    snapshot: Rc<Arc<Snapshot>>,
 }
 
 /// Connects an accepted connection to the upstream of its route. The relay goes on in a task of its own.

@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub struct Deadline {
     at: Option<Instant>,
+    /// However `at` is moved, it never ends later than this.
+    cap: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -32,9 +34,22 @@ impl Deadline {
         self.at = at;
     }
 
+    /// Sets a bound over all that follow; None takes it away.
+    pub fn set_cap(&mut self, cap: Option<Instant>) {
+        self.cap = cap;
+    }
+
+    /// Whether the bound over all of them has passed.
+    pub fn is_over_cap(&self) -> bool {
+        self.cap.is_some_and(|cap| Instant::now() >= cap)
+    }
+
     /// When it ends.
     pub fn at(&self) -> Option<Instant> {
-        self.at
+        match (self.at, self.cap) {
+            (Some(at), Some(cap)) => Some(at.min(cap)),
+            (at, cap) => at.or(cap),
+        }
     }
 
     /// No bound.
@@ -44,7 +59,7 @@ impl Deadline {
 
     /// Ready once the bound has passed; otherwise the task is woken then at the latest.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Elapsed> {
-        let Some(at) = self.at else { return Poll::Pending };
+        let Some(at) = self.at() else { return Poll::Pending };
         loop {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             if timer.deadline() > at {

@@ -139,6 +139,13 @@ pub struct PathRewrite {
     pub add_prefix: Option<Arc<str>>,
 }
 
+impl PathRewrite {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.strip_prefix.is_none() && self.replace.is_none() && self.add_prefix.is_none()
+    }
+}
+
 /// Which `Host` the upstream sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostRewrite {

@@ -1,0 +1,187 @@
+//! Whether a request may be served, whose it is, and which route takes it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{EXPECT, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http_body::Body as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use weir_plugin::{ClientCertificate, Exchange, Tls};
+
+use super::tally::Metered;
+use super::websocket::Upgrade;
+use super::{Session, Tally, websocket};
+use crate::body::Body;
+use crate::error::{Error, Kind, Result};
+use crate::http1::head::RequestHead;
+use crate::route::{CompiledRoute, Question};
+use crate::snapshot::Snapshot;
+use crate::spec::ClientAuthHeaders;
+use crate::{headers, path};
+
+/// What stands in the log for a request that is none.
+pub(super) fn no_head() -> RequestHead {
+    RequestHead {
+        method: Method::from_bytes(b"-").unwrap_or_default(),
+        uri: Uri::default(),
+        version: Version::HTTP_11,
+        headers: HeaderMap::new(),
+    }
+}
+
+/// Checks a request and makes its headers those that plugins and upstreams see. Tells the WebSocket handshake that it
+/// may be.
+pub(super) fn admit(
+    session: &Session,
+    snapshot: &Snapshot,
+    x: &mut Exchange,
+    body: &Body,
+) -> Result<Option<Upgrade>> {
+    if x.method == Method::CONNECT || x.method == Method::TRACE {
+        return Err(Error::new(Kind::MethodNotAllowed, "CONNECT and TRACE are not served"));
+    }
+    headers::check_host(&mut x.headers, &x.uri, x.version)?;
+    normalise(x, snapshot)?;
+    for name in &snapshot.identity_headers {
+        x.headers.remove(name);
+    }
+    if let Some(tls) = &session.connection.tls {
+        check_policy(session, x, tls)?;
+    }
+    let upgrade = websocket::handshake(x, body)?;
+    headers::remove_hop_by_hop(&mut x.headers);
+    x.headers.remove(EXPECT);
+    let proxy = &snapshot.proxy;
+    let trusted = headers::is_trusted(session.sender.address, &proxy.trusted);
+    x.client = headers::client_address(session.sender.address, &x.headers, &proxy.trusted);
+    if let Some(name) = &proxy.request_id {
+        x.request_id = headers::request_id(&mut x.headers, name, trusted);
+    }
+    headers::set_forwarded(&mut x.headers, &session.sender, trusted, x.client, &proxy.forwarded);
+    if let Some(pseudonym) = &proxy.via {
+        headers::via(&mut x.headers, x.version, pseudonym);
+    }
+    Ok(upgrade)
+}
+
+/// Makes the target an origin-form (or `*`) with a normalised path.
+fn normalise(x: &mut Exchange, snapshot: &Snapshot) -> Result<()> {
+    let path = path::normalise(x.uri.path(), &snapshot.proxy.path)
+        .map_err(|reject| Error::new(Kind::BadRequest, reject.detail()))?;
+    let changed = match path {
+        Cow::Borrowed(path) if path.len() == x.uri.path().len() => None,
+        path => {
+            let target = match x.uri.query() {
+                Some(query) => format!("{path}?{query}"),
+                None => path.into_owned(),
+            };
+            let bad = |e| Error::because(Kind::BadRequest, "the normalised path", e);
+            Some(PathAndQuery::try_from(target).map_err(bad)?)
+        }
+    };
+    if changed.is_none() && x.uri.authority().is_none() {
+        return Ok(());
+    }
+    let mut parts = std::mem::take(&mut x.uri).into_parts();
+    (parts.scheme, parts.authority) = (None, None);
+    parts.path_and_query = changed.or(parts.path_and_query);
+    x.uri = Uri::from_parts(parts).map_err(|e| Error::because(Kind::BadRequest, "the request target", e))?;
+    Ok(())
+}
+
+/// A request for a host with a client-authentication policy must come on a connection that was verified for it (RFC
+/// 9110, section 15.5.20); who the client is, is told to upstreams.
+fn check_policy(session: &Session, x: &mut Exchange, tls: &Tls) -> Result<()> {
+    let Some(acceptor) = &session.listener.tls else { return Ok(()) };
+    let wanted = acceptor.policy_for(headers::host_name(&x.headers));
+    if wanted != 0 && wanted != tls.policy {
+        return Err(Error::new(Kind::Misdirected, "the connection was not verified for this host's clients"));
+    }
+    if let (Some(client), Some(names)) = (&tls.client, acceptor.identity_headers(tls.policy)) {
+        tell_identity(&mut x.headers, client, names);
+    }
+    Ok(())
+}
+
+/// Characters of a PEM text that must not stand in a field, and `%` itself.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn tell_identity(headers: &mut HeaderMap, client: &ClientCertificate, names: &ClientAuthHeaders) {
+    let pem = || {
+        use base64::Engine;
+        let text = base64::engine::general_purpose::STANDARD.encode(&client.der);
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
+        utf8_percent_encode(&pem, ESCAPED).to_string()
+    };
+    let fields = [
+        names.subject.as_ref().map(|name| (name, client.subject.clone())),
+        names.fingerprint.as_ref().map(|name| (name, client.fingerprint.clone())),
+        names.certificate.as_ref().map(|name| (name, pem())),
+    ];
+    for (name, value) in fields.into_iter().flatten() {
+        // A subject may hold any text: what cannot be in a field is escaped.
+        let value = HeaderValue::from_str(&value)
+            .or_else(|_| HeaderValue::from_str(&utf8_percent_encode(&value, ESCAPED).to_string()));
+        if let Ok(value) = value {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The route that takes a request.
+pub(super) fn route<'a>(
+    session: &Session,
+    snapshot: &'a Snapshot,
+    x: &mut Exchange,
+) -> Result<&'a Arc<CompiledRoute>> {
+    let found = snapshot.router.find(&Question {
+        listener: &session.listener.spec.name,
+        host: headers::host_name(&x.headers),
+        path: x.uri.path(),
+        query: x.uri.query().unwrap_or_default(),
+        method: &x.method,
+        headers: &x.headers,
+        client: x.client,
+    });
+    let found = found.ok_or_else(|| Error::new(Kind::NoRoute, "no route takes the request"))?;
+    x.captures = found.captures;
+    x.route = found.route.spec.name.clone();
+    Ok(found.route)
+}
+
+/// Bounds and counts a request body.
+pub(super) fn limit_body(route: &CompiledRoute, tally: &Tally, mut body: Body) -> Result<Body> {
+    let limit = if route.spec.max_body == 0 { u64::MAX } else { route.spec.max_body };
+    if body.size_hint().lower() > limit {
+        return Err(Error::new(Kind::BodyTooLarge, "the announced request body is over the limit"));
+    }
+    Ok(match &mut body {
+        Body::Empty | Body::Full(_) => body,
+        Body::Http1(incoming) => {
+            incoming.limit(limit, tally.meter());
+            body
+        }
+        _ if limit == u64::MAX && !tally.is_logged() => body,
+        _ => Body::stream(Metered::new(body, limit, tally.meter())),
+    })
+}
+
+/// The host field as the upstream is to see it.
+pub(super) fn rewrite_host(headers: &mut HeaderMap, route: &CompiledRoute, endpoint: &str) {
+    use crate::spec::HostRewrite;
+    match &route.spec.host {
+        HostRewrite::Keep => {}
+        HostRewrite::Set(host) => {
+            headers.insert(HOST, host.clone());
+        }
+        HostRewrite::Endpoint => {
+            let host = if endpoint.starts_with("unix:") { "localhost" } else { endpoint };
+            if let Ok(host) = HeaderValue::from_str(host) {
+                headers.insert(HOST, host);
+            }
+        }
+    }
+}

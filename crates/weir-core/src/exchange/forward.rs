@@ -1,0 +1,339 @@
+//! Attempts on upstreams: choosing an endpoint, sending, trying again where that is safe.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{HOST, SET_COOKIE, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Response, Uri};
+use weir_plugin::{Exchange, Target};
+
+use super::replay::Replay;
+use super::tally::Metered;
+use super::{Session, Tally, admit, is_idempotent, with_facts};
+use crate::body::Body;
+use crate::error::{self, Blame, Error, Kind};
+use crate::http1::client::{self, Answer, Downstream, Failure, Patience, RequestParts};
+use crate::net::Deadline;
+use crate::route::CompiledRoute;
+use crate::spec::HostRewrite;
+use crate::upstream::{self, Choice, Endpoint, Group, Http2Sender, Lease};
+use crate::{headers, path};
+
+/// What an upstream is sent, but for the body.
+pub(super) struct Outgoing {
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+}
+
+/// Forwards a request and returns the head of the response with its body.
+pub(super) async fn forward(
+    session: &Session,
+    route: &CompiledRoute,
+    tally: &mut Tally,
+    body: Body,
+    deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
+) -> error::Result<Response<Body>> {
+    let group = group_of(route)?;
+    group.count_request();
+    let mut attempts = Attempts { session, route, group, replay: None, tried: Vec::new() };
+    let outgoing = outgoing(session, route, &mut tally.x)?;
+    attempts.run(tally, body, outgoing, deadline, downstream).await
+}
+
+fn group_of(route: &CompiledRoute) -> error::Result<Arc<Group>> {
+    route.group.clone().ok_or_else(|| Error::new(Kind::Internal, "the route has no upstream"))
+}
+
+/// The target and headers for the upstream: the route's changes, but for what depends on the endpoint. Takes the
+/// headers out of the exchange where nobody looks at them any more.
+pub(super) fn outgoing(
+    session: &Session,
+    route: &CompiledRoute,
+    x: &mut Exchange,
+) -> error::Result<Outgoing> {
+    let spec = &route.spec;
+    let mut uri = x.uri.clone();
+    if !spec.path.is_empty() {
+        let path = with_facts(x, session, |facts| {
+            path::rewrite(x.uri.path(), &spec.path, |name| facts.value(name)).into_owned()
+        });
+        uri = with_path(&x.uri, &path)?;
+    }
+    let mut headers = x.headers.clone();
+    if !spec.request_headers.is_empty() {
+        with_facts(x, session, |facts| headers::edit(&mut headers, &spec.request_headers, facts));
+    }
+    Ok(Outgoing { uri, headers })
+}
+
+fn with_path(uri: &Uri, path: &str) -> error::Result<Uri> {
+    let target = match uri.query() {
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
+        None => Cow::Borrowed(path),
+    };
+    let target = PathAndQuery::try_from(target.as_ref())
+        .map_err(|e| Error::because(Kind::Internal, "the rewritten path is no path", e))?;
+    Ok(Uri::from(target))
+}
+
+/// The endpoint of the next attempt, as plugins and the balancer want it. Counts as load until the tally lets go of
+/// it.
+pub(super) async fn choose(
+    group: &Arc<Group>,
+    tally: &mut Tally,
+    tried: &[usize],
+) -> error::Result<(Arc<Group>, Arc<Endpoint>)> {
+    tally.choice = None;
+    let none = || Error::new(Kind::NoEndpoint, "no endpoint of the group has an address");
+    let mut group = group.clone();
+    let candidates = || group.candidates();
+    let choice = match tally.chain.clone().select(&mut tally.x, &candidates).await {
+        Target::Default => group.choose(&tally.x, None, tried),
+        Target::HashKey(key) => group.choose(&tally.x, Some(&key), tried),
+        Target::Endpoint(address) => group.endpoint(&address),
+        Target::Group(name) => {
+            group = tally.snapshot.groups.get(&name).cloned().ok_or_else(none)?;
+            group.choose(&tally.x, None, tried)
+        }
+    };
+    let choice: Choice = choice.ok_or_else(none)?;
+    let endpoint = choice.endpoint.clone();
+    tally.x.attempts += 1;
+    tally.x.upstream = Some(group.spec.name.clone());
+    tally.x.endpoint = Some(endpoint.address.clone());
+    tally.upstream_idle = group.spec.timeouts.idle;
+    tally.choice = Some(choice);
+    Ok((group, endpoint))
+}
+
+struct Attempts<'a> {
+    session: &'a Session,
+    route: &'a CompiledRoute,
+    group: Arc<Group>,
+    /// None until the first attempt.
+    replay: Option<Replay>,
+    tried: Vec<usize>,
+}
+
+impl Attempts<'_> {
+    async fn run(
+        &mut self,
+        tally: &mut Tally,
+        body: Body,
+        mut outgoing: Outgoing,
+        deadline: &mut Deadline,
+        downstream: &mut impl Downstream,
+    ) -> error::Result<Response<Body>> {
+        let mut body = Some(body);
+        let mut again: Option<(Arc<Group>, Arc<Endpoint>)> = None;
+        loop {
+            // A pooled connection that had died is no attempt of its own: the same endpoint on a fresh one.
+            let fresh = again.is_some();
+            let (group, endpoint) = match again.take() {
+                Some(same) => same,
+                None => choose(&self.group, tally, &self.tried).await?,
+            };
+            if let HostRewrite::Endpoint | HostRewrite::Set(_) = self.route.spec.host {
+                admit::rewrite_host(&mut outgoing.headers, self.route, &endpoint.address);
+            }
+            let lease = match upstream::lease(&self.session.worker, &group, &endpoint, fresh, deadline).await
+            {
+                Ok(lease) => lease,
+                Err(e) => {
+                    self.may_retry(&group, &endpoint, tally, e)?;
+                    continue;
+                }
+            };
+            tally.connected();
+            let limit = group.spec.replay_body;
+            let replay =
+                self.replay.get_or_insert_with(|| Replay::new(body.take().unwrap_or_default(), limit));
+            let reused = matches!(lease, Lease::Http1 { reused: true, .. });
+            let patience = Patience {
+                response: group.spec.timeouts.response,
+                client: self.session.listener.spec.http.idle_timeout,
+            };
+            let sent = match lease {
+                Lease::Http1 { connection, .. } => {
+                    send_http1(
+                        connection,
+                        &tally.x,
+                        &mut outgoing,
+                        replay.next(),
+                        patience,
+                        deadline,
+                        downstream,
+                    )
+                    .await
+                }
+                Lease::Http2(sender) => {
+                    send_http2(sender, &group, &tally.x, &outgoing, replay.next(), patience, deadline).await
+                }
+            };
+            let whole = self.replay.as_ref().is_some_and(Replay::is_whole);
+            let idempotent = is_idempotent(&tally.x.method);
+            let failed = match sent {
+                Ok(response) => {
+                    let retry = &group.spec.retry;
+                    let listed = retry.statuses.contains(&response.status().as_u16());
+                    if listed
+                        && (idempotent || retry.non_idempotent)
+                        && whole
+                        && self.has_retry(&group, tally)
+                    {
+                        self.tried.push(endpoint.id);
+                        continue;
+                    }
+                    tally.responded();
+                    return Ok(self.accept(response, tally));
+                }
+                Err(failed) => failed,
+            };
+            let safe =
+                failed.unprocessed || (!failed.answered && (idempotent || group.spec.retry.non_idempotent));
+            if failed.error.kind().blame() != Blame::Upstream || !whole || !safe {
+                return Err(failed.error);
+            }
+            if reused && failed.error.kind() == Kind::UpstreamClosed {
+                again = Some((group, endpoint));
+                continue;
+            }
+            self.may_retry(&group, &endpoint, tally, failed.error)?;
+        }
+    }
+
+    /// Whether the configuration and the budget allow another attempt.
+    fn has_retry(&self, group: &Group, tally: &Tally) -> bool {
+        tally.x.attempts < group.spec.retry.attempts && group.take_retry()
+    }
+
+    fn may_retry(
+        &mut self,
+        group: &Group,
+        endpoint: &Endpoint,
+        tally: &Tally,
+        error: Error,
+    ) -> error::Result<()> {
+        if error.kind().blame() != Blame::Upstream || !self.has_retry(group, tally) {
+            return Err(error);
+        }
+        tracing::debug!(endpoint = %endpoint.address, %error, "trying again");
+        self.tried.push(endpoint.id);
+        Ok(())
+    }
+
+    /// Makes an upstream's response one for the client.
+    fn accept(&self, mut response: Response<Body>, tally: &Tally) -> Response<Body> {
+        headers::remove_hop_by_hop(response.headers_mut());
+        response.headers_mut().remove(TE);
+        if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+/// Why an attempt failed.
+struct Failed {
+    error: Error,
+    /// The upstream has begun to answer.
+    answered: bool,
+    /// The upstream has certainly not processed the request.
+    unprocessed: bool,
+}
+
+impl From<Failure> for Failed {
+    fn from(f: Failure) -> Self {
+        Failed { error: f.error, answered: f.answered, unprocessed: false }
+    }
+}
+
+async fn send_http1(
+    connection: client::Connection,
+    x: &Exchange,
+    outgoing: &mut Outgoing,
+    body: Body,
+    patience: Patience,
+    deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
+) -> Result<Response<Body>, Failed> {
+    // `TE: trailers` belongs to one HTTP/1.1 hop (RFC 9110, section 10.1.4); HTTP/2 has it end to end.
+    let te = outgoing.headers.remove(TE);
+    let request =
+        RequestParts { method: &x.method, uri: &outgoing.uri, headers: &outgoing.headers, upgrade: None };
+    let answer = client::send(connection, request, body, patience, deadline, downstream).await;
+    if let Some(te) = te {
+        outgoing.headers.insert(TE, te);
+    }
+    match answer? {
+        Answer::Response(head, body) => {
+            let mut response = Response::new(body);
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers;
+            Ok(response)
+        }
+        Answer::Switched(..) => {
+            let error = Error::new(Kind::UpstreamInvalid, "101 that was not asked for");
+            Err(Failed { error, answered: true, unprocessed: false })
+        }
+    }
+}
+
+async fn send_http2(
+    mut sender: Http2Sender,
+    group: &Group,
+    x: &Exchange,
+    outgoing: &Outgoing,
+    body: Body,
+    patience: Patience,
+    deadline: &mut Deadline,
+) -> Result<Response<Body>, Failed> {
+    let failed = |error| Failed { error, answered: false, unprocessed: false };
+    let mut headers = outgoing.headers.clone();
+    let uri =
+        absolute(&outgoing.uri, headers.remove(HOST).as_ref(), group.spec.tls.is_some()).map_err(failed)?;
+    let meter: Rc<Cell<u64>> = Rc::default();
+    let body = match body {
+        Body::Empty => body,
+        body => Body::stream(Metered::new(body, u64::MAX, meter.clone())),
+    };
+    let mut send = pin!(sender.send(x.method.clone(), uri, headers, body));
+    let mut progress = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = send.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(|e| Failed {
+                error: e.error,
+                answered: false,
+                unprocessed: e.unprocessed,
+            }));
+        }
+        if progress != Some(meter.get()) {
+            progress = Some(meter.get());
+            deadline.set(patience.response);
+        }
+        deadline.poll(cx).map(|_| {
+            Err(failed(match deadline.is_over_cap() {
+                true => Error::new(Kind::ExchangeTimeout, "the request timeout is over"),
+                false => Error::new(Kind::ResponseTimeout, "no response from the upstream"),
+            }))
+        })
+    })
+    .await
+}
+
+/// The target in the form that HTTP/2 wants.
+fn absolute(uri: &Uri, host: Option<&http::HeaderValue>, tls: bool) -> error::Result<Uri> {
+    let mut parts = uri.clone().into_parts();
+    let host = host.map_or(&b""[..], http::HeaderValue::as_bytes);
+    let authority = Authority::try_from(host).map_err(|e| Error::because(Kind::BadRequest, "Host", e))?;
+    parts.authority = Some(authority);
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    Uri::from_parts(parts).map_err(|e| Error::because(Kind::Internal, "the upstream's target", e))
+}

@@ -1,0 +1,237 @@
+//! WebSocket handshakes (RFC 6455, section 4) and the relays that they open.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE,
+    UPGRADE,
+};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http_body::Body as _;
+use sha1::{Digest, Sha1};
+use tokio::sync::watch;
+use weir_plugin::Exchange;
+
+use super::{Session, Tally, admit, forward};
+use crate::body::Body;
+use crate::error::{Blame, Error, Kind, Result};
+use crate::headers;
+use crate::http1::client::{self, Answer, Downstream, Patience, RequestParts, has_token};
+use crate::http1::head::ResponseHead;
+use crate::net::{Deadline, Stream};
+use crate::relay::{self, End, Farewell};
+use crate::route::CompiledRoute;
+use crate::spec;
+use crate::upstream;
+use crate::worker::Stage;
+
+/// What is hashed with the key (RFC 6455, section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A WebSocket handshake that a client asked for: the `Sec-WebSocket-Accept` that answers it.
+pub(super) struct Upgrade {
+    accept: String,
+}
+
+/// A handshake on which an upstream agreed.
+pub(super) struct Agreed {
+    headers: HeaderMap,
+    upstream: (Stream, Bytes),
+    idle: Duration,
+}
+
+/// A connection that becomes a relay.
+pub(crate) struct Switch {
+    pub(crate) tally: Tally,
+    /// Of the 101 response.
+    pub(crate) headers: HeaderMap,
+    /// The client, and what it sent behind its request; there once 101 was sent.
+    pub(crate) client: Option<(Stream, Bytes)>,
+    upstream: (Stream, Bytes),
+    idle: Duration,
+    stage: watch::Receiver<Stage>,
+}
+
+/// What came of a handshake with an upstream.
+pub(super) enum Opened {
+    /// It agreed.
+    Agreed(Agreed),
+    /// It answered something else.
+    Refused(Response<Body>),
+}
+
+/// Whether a request is a WebSocket handshake; other upgrades are ignored (RFC 9110, section 7.8). Takes the key
+/// only from handshakes that are right.
+pub(super) fn handshake(x: &Exchange, body: &Body) -> Result<Option<Upgrade>> {
+    let asked = x.version == Version::HTTP_11
+        && x.headers.contains_key(UPGRADE)
+        && has_token(&x.headers, &CONNECTION, "upgrade")
+        && has_token(&x.headers, &UPGRADE, "websocket");
+    if !asked {
+        return Ok(None);
+    }
+    let bad = |detail| Err(Error::new(Kind::BadRequest, detail));
+    if x.method != Method::GET || !body.is_end_stream() {
+        return bad("a WebSocket handshake must be a GET without a body");
+    }
+    let mut keys = x.headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return bad("a WebSocket handshake needs one Sec-WebSocket-Key");
+    };
+    if !STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
+        return bad("Sec-WebSocket-Key is not 16 bytes in base64");
+    }
+    let mut versions = x.headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    if versions.next().is_none_or(|v| v != "13") || versions.next().is_some() {
+        return Err(Error::new(Kind::WebSocketVersion, "a Sec-WebSocket-Version other than 13"));
+    }
+    Ok(Some(Upgrade { accept: accept_of(key) }))
+}
+
+fn accept_of(key: &HeaderValue) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Whether a route serves the handshake.
+pub(super) fn wanted(
+    upgrade: Option<Upgrade>,
+    route: &CompiledRoute,
+) -> Result<Option<(Upgrade, spec::WebSocket)>> {
+    match (upgrade, &route.spec.websocket) {
+        (None, _) => Ok(None),
+        (Some(upgrade), Some(settings)) => Ok(Some((upgrade, settings.clone()))),
+        (Some(_), None) => Err(Error::new(Kind::UpgradeRefused, "the route takes no WebSockets")),
+    }
+}
+
+/// Opens a WebSocket on an upstream: only a valid 101 makes a relay, any other answer is an ordinary response.
+pub(super) async fn open(
+    session: &Session,
+    route: &CompiledRoute,
+    tally: &mut Tally,
+    (upgrade, settings): (Upgrade, spec::WebSocket),
+    deadline: &mut Deadline,
+) -> Result<Opened> {
+    let Some(group) = &route.group else {
+        return Err(Error::new(Kind::Internal, "the route has no upstream"));
+    };
+    group.count_request();
+    let mut outgoing = forward::outgoing(session, route, &mut tally.x)?;
+    let mut tried = Vec::new();
+    let (stream, patience) = loop {
+        let (group, endpoint) = forward::choose(group, tally, &tried).await?;
+        admit::rewrite_host(&mut outgoing.headers, route, &endpoint.address);
+        match upstream::connect(&group, &endpoint, deadline).await {
+            Ok(stream) => {
+                let timeouts = &group.spec.timeouts;
+                break (stream, Patience { response: timeouts.response, client: timeouts.response });
+            }
+            Err(e) => {
+                let left = tally.x.attempts < group.spec.retry.attempts;
+                if !left || e.kind().blame() != Blame::Upstream || !group.take_retry() {
+                    return Err(e);
+                }
+                tried.push(endpoint.id);
+            }
+        }
+    };
+    tally.connected();
+    let request = RequestParts {
+        method: &tally.x.method,
+        uri: &outgoing.uri,
+        headers: &outgoing.headers,
+        upgrade: Some(b"websocket"),
+    };
+    let connection = client::Connection::new(stream, None);
+    let answer = client::send(connection, request, Body::Empty, patience, deadline, &mut Patient).await;
+    tally.responded();
+    match answer.map_err(|failure| failure.error)? {
+        Answer::Switched(head, stream, rest) => {
+            let headers = agreed(head, &upgrade)?;
+            Ok(Opened::Agreed(Agreed { headers, upstream: (stream, rest), idle: settings.idle_timeout }))
+        }
+        Answer::Response(head, body) => {
+            let mut response = Response::new(body);
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers;
+            headers::remove_hop_by_hop(response.headers_mut());
+            Ok(Opened::Refused(response))
+        }
+    }
+}
+
+/// The headers of a 101 that is valid (RFC 6455, section 4.1).
+fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
+    let mut headers = head.headers;
+    let invalid = |detail| Err(Error::new(Kind::UpstreamInvalid, detail));
+    if !has_token(&headers, &UPGRADE, "websocket") || !has_token(&headers, &CONNECTION, "upgrade") {
+        return invalid("101 without Upgrade: websocket and Connection: Upgrade");
+    }
+    let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+    if accepts.next().is_none_or(|a| a.as_bytes() != upgrade.accept.as_bytes()) || accepts.next().is_some() {
+        return invalid("101 with a wrong Sec-WebSocket-Accept");
+    }
+    headers::remove_hop_by_hop(&mut headers);
+    headers.remove(http::header::CONTENT_LENGTH);
+    Ok(headers)
+}
+
+impl Switch {
+    pub(super) fn new(session: &Session, mut tally: Tally, agreed: Agreed) -> Self {
+        let Agreed { mut headers, upstream, idle } = agreed;
+        if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
+            headers.append(SET_COOKIE, cookie);
+        }
+        tally.x.status = StatusCode::SWITCHING_PROTOCOLS;
+        tally.upgraded();
+        Switch { tally, headers, client: None, upstream, idle, stage: session.worker.follow_stage() }
+    }
+
+    /// Relays until an end, which is told to the log.
+    pub(crate) async fn run(mut self) {
+        let Some((client, from_client)) = self.client.take() else { return };
+        let (upstream, from_upstream) = self.upstream;
+        let head = (from_client, from_upstream);
+        let relay = relay::relay(client, upstream, head, self.idle, Farewell::WebSocket, self.stage);
+        let (carried, end) = relay.await;
+        self.tally.relayed(carried.to_upstream, carried.to_client);
+        let error = match end {
+            End::Closed => None,
+            End::Idle => Some(Error::new(Kind::Idle, "no byte passed for the idle timeout")),
+            End::Stopped => Some(Error::new(Kind::Stopped, "the drain time was over")),
+            End::Failed(e, true) => {
+                Some(Error::because(Kind::ClientGone, "the client's side of the relay", e))
+            }
+            End::Failed(e, false) => {
+                Some(Error::because(Kind::UpstreamClosed, "the upstream's side of the relay", e))
+            }
+        };
+        self.tally.end(error.as_ref());
+    }
+}
+
+/// A client that is not watched while its handshake is under way.
+struct Patient;
+
+impl Downstream for Patient {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn informational(&mut self, _: &mut Context<'_>, _: &ResponseHead) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_as_in_rfc_6455_section_1_3() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_of(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

@@ -1,0 +1,219 @@
+//! HTTP/2 towards clients: many requests at once on one connection.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::body::Body;
+use crate::error::{Error, Kind};
+use crate::exchange::{self, Outcome, Session, Tally};
+use crate::http1::client::Downstream;
+use crate::http1::head::{RequestHead, ResponseHead};
+use crate::net::{Deadline, LocalExecutor, Rewind, Stream};
+use crate::worker::Stage;
+
+/// What a connection buffers of one stream's response before it waits for the client.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Streams of a connection that are under way.
+#[derive(Clone, Default)]
+struct Active(Rc<Cell<usize>>);
+
+struct ActiveStream(Active);
+
+impl Active {
+    fn enter(&self) -> ActiveStream {
+        self.0.set(self.0.get() + 1);
+        ActiveStream(self.clone())
+    }
+}
+
+impl Drop for ActiveStream {
+    fn drop(&mut self) {
+        let count = &self.0.0;
+        count.set(count.get() - 1);
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
+    let session = Rc::new(session);
+    let limits = session.listener.spec.http.clone();
+    let mut stage = session.worker.follow_stage();
+    let active = Active::default();
+    let service = service_fn(|request| {
+        let (session, stream) = (session.clone(), active.enter());
+        async move { Ok::<_, Infallible>(serve(&session, request, stream).await) }
+    });
+    let mut builder = Builder::new(LocalExecutor);
+    let http2 = &limits.http2;
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(http2.max_streams)
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(http2.max_pending_resets)
+        .max_local_error_reset_streams(http2.max_error_resets)
+        .max_send_buf_size(SEND_BUFFER)
+        .auto_date_header(false)
+        .keep_alive_interval((!http2.ping_interval.is_zero()).then_some(http2.ping_interval))
+        .keep_alive_timeout(http2.ping_timeout);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut draining = pin!(async move {
+        // The server itself is gone when this fails: as good as draining.
+        let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
+    });
+    let (mut closing, mut idle_since_active) = (false, true);
+    let mut deadline = Deadline::default();
+    deadline.set(limits.keep_alive_timeout);
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP/2 connection broke off");
+            }
+            return Poll::Ready(());
+        }
+        let busy = active.0.get() > 0;
+        if busy != !idle_since_active {
+            idle_since_active = !busy;
+            if busy { deadline.clear() } else { deadline.set(limits.keep_alive_timeout) }
+        }
+        if !closing && (draining.as_mut().poll(cx).is_ready() || deadline.poll(cx).is_ready()) {
+            // GOAWAY; what is under way goes on. A client that then does not close is cut.
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+            deadline.set(limits.keep_alive_timeout);
+            cx.waker().wake_by_ref();
+        } else if closing && !busy && deadline.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// One request and the head of its response.
+async fn serve(session: &Session, request: Request<Incoming>, stream: ActiveStream) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let head =
+        RequestHead { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers };
+    let body = if body.is_end_stream() { Body::Empty } else { Body::Http2(body) };
+    let mut deadline = Deadline::default();
+    let outcome = match head.headers.len() > session.listener.spec.http.max_headers {
+        true => {
+            let error = Error::new(Kind::HeadTooLarge, "more header fields than the limit");
+            let (response, tally) = exchange::refuse(session, error);
+            Outcome::Respond(response, tally)
+        }
+        false => exchange::handle(session, head, body, &mut deadline, &mut Quiet).await,
+    };
+    let (mut response, mut tally) = match outcome {
+        Outcome::Respond(response, tally) => (response, tally),
+        // A WebSocket handshake is only taken from HTTP/1.1.
+        Outcome::Switch(_) => {
+            exchange::refuse(session, Error::new(Kind::Internal, "an upgrade on an HTTP/2 stream"))
+        }
+    };
+    complete(&mut response, is_head);
+    response.map(|body| {
+        if body.is_end_stream() {
+            tally.end(None);
+            return Body::Empty;
+        }
+        Body::stream(Told { body, tally, deadline, waiting: false, _stream: stream })
+    })
+}
+
+/// Adds what HTTP/1 adds when it writes a head.
+fn complete(response: &mut Response<Body>, is_head: bool) {
+    if !response.headers().contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(std::time::SystemTime::now()))
+    {
+        response.headers_mut().insert(DATE, date);
+    }
+    let status = response.status();
+    if is_head || status == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::Empty;
+    } else if status == StatusCode::NO_CONTENT {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::Empty;
+    } else if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    } else {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+}
+
+/// hyper drops a request whose client has reset its stream: there is nothing to watch.
+struct Quiet;
+
+impl Downstream for Quiet {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn informational(&mut self, _: &mut Context<'_>, _: &ResponseHead) {}
+}
+
+/// A response body whose end is told to the log, and whose sender may not pause for too long.
+struct Told {
+    body: Body,
+    tally: Tally,
+    deadline: Deadline,
+    waiting: bool,
+    _stream: ActiveStream,
+}
+
+impl HttpBody for Told {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                if !std::mem::replace(&mut this.waiting, true) {
+                    this.deadline.set(this.tally.upstream_idle);
+                }
+                ready!(this.deadline.poll(cx));
+                Some(Err(Error::new(Kind::ResponseTimeout, "no more of the response from the upstream")))
+            }
+        };
+        this.waiting = false;
+        match &frame {
+            Some(Ok(frame)) => this.tally.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => this.tally.end(Some(error)),
+            None => this.tally.end(None),
+        }
+        if this.body.is_end_stream() {
+            this.tally.end(None);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
