@@ -1,6 +1,6 @@
 //! Certificates, keys, authorities and revocation lists: files into what [`weir_core::spec`] holds.
 //!
-//! Everything here is PEM. Errors name the file, what is wrong with it and what would be right. What is no error but
+//! Everything here is PEM, from a file or, where the path is `env:NAME`, from an environment variable. Errors name the file, what is wrong with it and what would be right. What is no error but
 //! will be trouble (a certificate that has expired) is a warning in the program log.
 
 use std::fmt;

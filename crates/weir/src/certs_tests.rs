@@ -106,6 +106,16 @@ fn errors_say_which_file_and_what_would_be_right() {
     );
     let missing = folder.0.path().join("missing.pem");
     check(&missing, &good_key, "missing.pem cannot be opened: No such file or directory (os error 2)");
+    check(
+        Path::new("env:WEIR_TEST_NOT_SET"),
+        &good_key,
+        "env:WEIR_TEST_NOT_SET is not set in the environment",
+    );
+    check(
+        Path::new("env:PATH"),
+        &good_key,
+        "env:PATH has no certificate; it should have a line `-----BEGIN CERTIFICATE-----`",
+    );
     let said = folder.said(load_certificate(&path("cut.pem", &cert.as_bytes()[..cert.len() / 2]), &good_key));
     assert!(said.starts_with("cut.pem is damaged PEM"), "{said}");
     let junk = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
