@@ -81,6 +81,11 @@ impl Acceptor {
     /// # Errors
     /// See [`HandshakeError`].
     pub async fn accept(&self, socket: Rewind<Socket>) -> Result<(Stream, weir_plugin::Tls), HandshakeError> {
+        // On the heap, or the task of every connection would keep its 7 KiB to its end.
+        Box::pin(self.handshake(socket)).await
+    }
+
+    async fn handshake(&self, socket: Rewind<Socket>) -> Result<(Stream, weir_plugin::Tls), HandshakeError> {
         let mut hello = pin!(LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket));
         let mut start = match hello.as_mut().await {
             Ok(start) => start,

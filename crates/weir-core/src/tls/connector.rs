@@ -7,7 +7,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use super::{BUFFER_LIMIT, HandshakeError, TlsError, provider, versions};
@@ -60,10 +60,9 @@ impl Connector {
         host: ServerName<'static>,
     ) -> Result<(Stream, bool), HandshakeError> {
         let name = self.server_name.clone().unwrap_or(host);
-        let stream = self
-            .connector
-            .connect_with(name, socket, |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
-            .await?;
+        let limit = |connection: &mut ClientConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
+        // On the heap, or every task that connects would keep its 1 KiB.
+        let stream = Box::pin(self.connector.connect_with(name, socket, limit)).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Stream::ClientTls(Box::new(stream)), http2))
     }

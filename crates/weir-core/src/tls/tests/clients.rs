@@ -204,3 +204,22 @@ fn what_cannot_be_served_is_an_error() {
     let error = Acceptor::new(&spec, None).unwrap_err();
     assert_eq!(error.to_string(), "default certificate 1 does not exist");
 }
+
+#[tokio::test]
+async fn a_handshake_leaves_no_room_taken_in_the_task_of_its_connection() {
+    let ca = Ca::new("ca");
+    let acceptor = Acceptor::new(&server(vec![ca.server(&["a.test"])]), None).unwrap();
+    let upstream = crate::spec::UpstreamTls {
+        roots: ca.roots(),
+        verify: true,
+        server_name: None,
+        client_certificate: None,
+        min_version: TLS12,
+    };
+    let connector = Connector::new(&upstream, &[]).unwrap();
+    let (a, b) = UnixStream::pair().unwrap();
+    let accept = size_of_val(&acceptor.accept(Rewind::new(Bytes::new(), Socket::Unix(a))));
+    let connect = size_of_val(&connector.connect(Socket::Unix(b), ServerName::try_from("a.test").unwrap()));
+    assert!(accept <= 256, "{accept} bytes");
+    assert!(connect <= 384, "{connect} bytes");
+}
