@@ -56,5 +56,50 @@ fn parse(document: &Node, report: &mut Report, bad: &mut Vec<At>) -> raw::Config
 
 /// The JSON Schema of a configuration.
 pub fn schema() -> Json {
-    schemars::schema_for!(raw::Config).to_value()
+    let mut schema = schemars::schema_for!(raw::Config).to_value();
+    tidy(&mut schema);
+    schema
+}
+
+/// Takes out what serde needs and TOML does not have: null, and defaults of keys that must be given. Keys marked
+/// `x-required` become required: in the raw types they are optional, so that one missing key does not hide what
+/// else is wrong.
+fn tidy(schema: &mut Json) {
+    let is_null = |s: &Json| s.get("type").is_some_and(|t| t == "null");
+    match schema {
+        Json::Object(map) => {
+            if map.get("default").is_some_and(Json::is_null) {
+                map.remove("default");
+            }
+            if let Some(Json::Array(types)) = map.get_mut("type") {
+                types.retain(|t| t != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".into(), only);
+                }
+            }
+            if let Some(Json::Array(options)) = map.get_mut("anyOf") {
+                options.retain(|o| !is_null(o));
+            }
+            if let Some(Json::Object(properties)) = map.get_mut("properties") {
+                let mut required = Vec::new();
+                for (key, property) in properties.iter_mut() {
+                    if property.as_object_mut().is_some_and(|p| p.remove("x-required").is_some()) {
+                        required.push(Json::from(key.as_str()));
+                        property.as_object_mut().map(|p| p.remove("default"));
+                    }
+                }
+                if !required.is_empty() {
+                    map.insert("required".into(), Json::Array(required));
+                }
+            }
+            // Defaults are values, not schemas.
+            map.iter_mut().filter(|(key, _)| *key != "default").for_each(|(_, value)| tidy(value));
+            if let Some(Json::Object(default)) = map.get_mut("default") {
+                default.retain(|_, value| !value.is_null());
+            }
+        }
+        Json::Array(list) => list.iter_mut().for_each(tidy),
+        _ => {}
+    }
 }

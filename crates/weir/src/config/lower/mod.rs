@@ -1,5 +1,6 @@
 //! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
 
+mod conflicts;
 mod listener;
 mod names;
 mod proxy;
@@ -20,6 +21,8 @@ use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
 use crate::run::{Origin, Plan};
+
+pub use conflicts::without_upstreams;
 
 /// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
 pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
@@ -62,6 +65,9 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
         let at = At::default().key("tcp_routes").index(i);
         plan.spec.tcp_routes.extend(lower.tcp_route(route, &names.tcp_routes[i], &names, &at));
     }
+    lower.conflicts(&plan.spec.routes, &names);
+    lower.tcp_conflicts(&plan.spec.tcp_routes, &names);
+    lower.unused(raw, &plan.spec);
     if raw.listeners.is_empty() {
         lower
             .error(&At::default().key("listeners"), "there is no listener", "")
@@ -128,6 +134,31 @@ impl Lower<'_> {
     pub fn warning(&mut self, at: &At, title: impl Into<String>, label: impl Into<String>) -> Told<'_> {
         let diagnostic = Diagnostic::new(title).warning().place(self.document.locate_key(at), label);
         Told { report: &mut *self.report, diagnostic: Some(diagnostic) }
+    }
+
+    /// Warns of what has no effect.
+    fn unused(&mut self, raw: &raw::Config, spec: &Spec) {
+        for name in raw.upstreams.keys() {
+            let by_route = raw.routes.iter().any(|r| r.upstream.as_ref() == Some(name));
+            if !by_route && !raw.tcp_routes.iter().any(|r| r.upstream.as_ref() == Some(name)) {
+                let at = At::default().key("upstreams").key(name);
+                self.warning(&at, format!("no route uses the upstream `{name}`"), "");
+            }
+        }
+        for (i, listener) in raw.listeners.iter().enumerate() {
+            let Some(name) = spec.listeners.get(i).map(|l| &l.name) else { continue };
+            let at = At::default().key("listeners").index(i);
+            let tcp = listener.protocol == raw::ListenerProtocol::Tcp;
+            if tcp && !spec.tcp_routes.iter().any(|r| r.listener == *name) {
+                self.warning(&at, format!("the listener `{name}` has no TCP route"), "every connection is closed");
+            } else if !tcp
+                && !spec.routes.iter().any(|r| {
+                    r.matching.listeners.is_empty() || r.matching.listeners.iter().any(|l| l == name)
+                })
+            {
+                self.warning(&at, format!("the listener `{name}` has no route"), "every request gets 404");
+            }
+        }
     }
 
     /// A path as it is written, relative to the folder of the file that names it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use weir_core::path;
 use weir_core::spec::{self, Action, PathPattern, ValueMatch};
 
 use super::names::Names;
@@ -90,7 +91,7 @@ impl Lower<'_> {
             }
             match template::path(text) {
                 Ok(t) if template::captures(&t).next().is_some() => paths.push(PathPattern::Template(t)),
-                Ok(_) => paths.push(PathPattern::Exact(arc(text))),
+                Ok(_) => paths.extend(self.normal(text, &at).map(|p| PathPattern::Exact(p.into()))),
                 Err(message) => {
                     let told = self.error(&at, message, "");
                     if text.ends_with('*') {
@@ -104,12 +105,27 @@ impl Lower<'_> {
             if text.contains(['{', '*']) {
                 self.error(&at, "a prefix has no placeholders", "")
                     .help("write path = \"/users/{id}/{rest*}\" for a prefix with placeholders");
-            } else if self.plain_path(text, &at) {
-                paths.push(PathPattern::Prefix(arc(text)));
+            } else if self.plain_path(text, &at)
+                && let Some(path) = self.normal(text, &at)
+            {
+                // By whole segments, so the slash at the end says nothing.
+                let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
+                paths.push(PathPattern::Prefix(arc(path)));
             }
         }
         paths.extend(raw.path_regex.as_slice().iter().map(|p| PathPattern::Regex(p.0.regex.clone())));
         paths
+    }
+
+    /// A path in the form in which requests are matched: `%7E` is `~`, `%c3` is `%C3`.
+    fn normal(&mut self, text: &str, at: &At) -> Option<String> {
+        match path::normalise(text, &spec::PathPolicy::default()) {
+            Ok(path) => Some(path.into_owned()),
+            Err(error) => {
+                self.error(at, format!("no request has this path: {error}"), "");
+                None
+            }
+        }
     }
 
     fn plain_path(&mut self, text: &str, at: &At) -> bool {

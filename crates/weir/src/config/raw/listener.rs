@@ -15,7 +15,7 @@ pub struct Listener {
     /// Shown in logs and named by routes. Default: the address as written.
     pub name: Option<String>,
     /// What to bind: "0.0.0.0:443", "[::]:443", ":443" (every address), "unix:/run/weir.sock" or "systemd:NAME".
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub address: Option<Text<ListenAddress>>,
     /// What is spoken: "http" (HTTP/1.1, HTTP/2 and WebSocket) or "tcp" (bytes, by `tcp_routes`).
     pub protocol: ListenerProtocol,
@@ -74,7 +74,7 @@ pub enum AcceptBalance {
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyProtocol {
     /// Senders that must send the header and are believed; from others it is not looked for.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub trusted: OneOrMany<Text<IpNet>>,
 }
 
@@ -171,12 +171,12 @@ pub struct TcpRoute {
     /// Shown in logs. Default: "tcp-1", "tcp-2" and so on by position.
     pub name: Option<String>,
     /// The listener, by name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub listener: Option<String>,
     /// Server names that clients ask for by TLS: "example.com", "*.example.com". Default: any, also none.
     pub sni: OneOrMany<Text<HostPattern>>,
     /// The upstream, by name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub upstream: Option<String>,
     /// Closed when no byte passed either way for so long.
     pub idle_timeout: Time,

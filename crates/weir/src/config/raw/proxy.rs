@@ -100,7 +100,7 @@ pub enum PathRule {
 #[serde(default, deny_unknown_fields)]
 pub struct ErrorPage {
     /// For these statuses.
-    #[schemars(required, inner(range(min = 400, max = 599)))]
+    #[schemars(extend("x-required" = true), inner(range(min = 400, max = 599)))]
     pub statuses: Vec<u16>,
     /// The media type of the body. Default: "text/html; charset=utf-8".
     pub content_type: Option<String>,

@@ -144,7 +144,7 @@ pub enum Redirect {
 #[serde(default, deny_unknown_fields)]
 pub struct RedirectSettings {
     /// The `Location`; {scheme}, {host}, {path}, {query} and the placeholders of the path are filled in.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub to: Option<String>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
@@ -204,7 +204,7 @@ pub enum Files {
 #[serde(default, deny_unknown_fields)]
 pub struct FilesSettings {
     /// The folder; nothing outside it is ever served.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub root: Option<String>,
     /// The file that is served for a path that ends in `/`.
     pub index: String,

@@ -71,10 +71,10 @@ impl Default for ServerTls {
 #[serde(default, deny_unknown_fields)]
 pub struct Certificate {
     /// The certificate chain, PEM: a file, "file:PATH" or "env:NAME".
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub cert: Option<String>,
     /// The private key, PEM: a file, "file:PATH" or "env:NAME".
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub key: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct ClientAuth {
     /// "required" (a client without a certificate is refused) or "optional".
     pub mode: ClientAuthMode,
     /// Certificates of the authorities that may have signed it, PEM: a file, "file:PATH" or "env:NAME".
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub ca: Option<String>,
     /// Lists of revoked certificates, PEM.
     pub crl: OneOrMany<String>,

@@ -11,7 +11,7 @@ use super::{Bytes, Text, Time, UpstreamTls, kib, secs};
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
     /// The servers: "10.0.0.1:8080", "app.internal:8080", "unix:/run/app.sock", or a table with a weight.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen: "round-robin", "least-requests", "random", "hash" or "sticky" (by a cookie).
     pub balance: Balance,
@@ -72,7 +72,7 @@ pub enum Endpoint {
 #[serde(default, deny_unknown_fields)]
 pub struct WeightedEndpoint {
     /// Where it is.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub address: Option<Text<EndpointAddress>>,
     /// Its share of the requests.
     #[schemars(range(min = 1, max = 65535))]
