@@ -1,5 +1,6 @@
 //! Configuration text as a tree that remembers where each part was written.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -110,8 +111,14 @@ impl Node {
     /// Parses a file; what is wrong goes to `report`.
     pub fn parse(file: usize, text: &str, report: &mut Report) -> Node {
         let (table, errors) = DeTable::parse_recoverable(text);
+        let mut lines = HashSet::new();
         for error in errors {
             let span = error.span().unwrap_or(0..0);
+            // The parser goes on behind an error as well as it can: only the first of a line means something.
+            let line = text.get(..span.start).map_or(0, |before| before.matches('\n').count());
+            if !lines.insert(line) {
+                continue;
+            }
             report.push(Diagnostic::new(error.message().trim()).place(Place { file, span }, ""));
         }
         let span = table.span();

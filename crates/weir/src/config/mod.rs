@@ -36,6 +36,10 @@ pub struct Loaded {
 pub fn load(source: &Source) -> Result<Loaded, Box<Report>> {
     let mut report = Report::default();
     let document = source.read(&mut report);
+    if report.errors() > 0 {
+        // What cannot be read says nothing about the rest.
+        return Err(Box::new(report));
+    }
     let mut bad: Vec<At> = Vec::new();
     let raw = parse(&document, &mut report, &mut bad);
     let mut plan = lower::lower(&raw, &document, &mut report, &mut bad);

@@ -129,7 +129,7 @@ impl Leaf for Duration {
                 "h" => 3_600_000,
                 "d" => 86_400_000,
                 "" => return Err(format!("`{text}` has no unit")),
-                other => return Err(format!("`{other}` is not a unit of time")),
+                other => return Err(format!("`{}` is not a unit of time", other.trim())),
             };
             let part = n.checked_mul(millis).filter(|ms| *ms <= 1000 * 86_400_000);
             total += Duration::from_millis(part.ok_or("longer than 1000 days")?);
@@ -259,7 +259,7 @@ impl Leaf for Method {
 
 impl Leaf for ListenAddress {
     const FORMAT: &'static str = "listen-address";
-    const WANT: &'static str = "an address to listen on: \"0.0.0.0:443\", \"[::]:443\", \":443\" (all addresses), \
+    const WANT: &'static str = "an address to listen on: \"0.0.0.0:443\", \"[::]:443\", \":443\" (every IPv4 address), \
                                 \"unix:/run/weir.sock\" or \"systemd:NAME\"";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -277,7 +277,7 @@ impl Leaf for ListenAddress {
         }
         if let Some(port) = text.strip_prefix(':') {
             let port = port.parse::<u16>().map_err(|_| format!("`{port}` is not a port (0 to 65535)"))?;
-            return Ok(ListenAddress::Tcp(SocketAddr::from(([0u16; 8], port))));
+            return Ok(ListenAddress::Tcp(SocketAddr::from(([0u8; 4], port))));
         }
         text.parse().map(ListenAddress::Tcp).map_err(|_| match text.parse::<IpAddr>() {
             Ok(_) => format!("`{text}` has no port"),

@@ -67,7 +67,9 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
     }
     lower.conflicts(&plan.spec.routes, &names);
     lower.tcp_conflicts(&plan.spec.tcp_routes, &names);
-    lower.unused(raw, &plan.spec);
+    if lower.report.errors() == 0 {
+        lower.unused(raw, &plan.spec);
+    }
     if raw.listeners.is_empty() {
         lower
             .error(&At::default().key("listeners"), "there is no listener", "")
@@ -150,7 +152,11 @@ impl Lower<'_> {
             let at = At::default().key("listeners").index(i);
             let tcp = listener.protocol == raw::ListenerProtocol::Tcp;
             if tcp && !spec.tcp_routes.iter().any(|r| r.listener == *name) {
-                self.warning(&at, format!("the listener `{name}` has no TCP route"), "every connection is closed");
+                self.warning(
+                    &at,
+                    format!("the listener `{name}` has no TCP route"),
+                    "every connection is closed",
+                );
             } else if !tcp
                 && !spec.routes.iter().any(|r| {
                     r.matching.listeners.is_empty() || r.matching.listeners.iter().any(|l| l == name)

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use weir_core::spec::ListenAddress;
+
 use super::{Lower, arc};
 use crate::config::document::At;
 use crate::config::raw;
@@ -41,6 +43,7 @@ impl Names {
             upstreams: raw.upstreams.keys().map(|n| arc(n)).collect(),
         };
         unique(lower, "listeners", "listener", &names.listeners);
+        addresses(lower, raw);
         unique(lower, "routes", "route", &names.routes);
         unique(lower, "tcp_routes", "TCP route", &names.tcp_routes);
         names
@@ -93,6 +96,23 @@ fn missing(lower: &mut Lower<'_>, what: &str, name: &str, names: &[Arc<str>], at
     }
 }
 
+/// One address can be bound once.
+fn addresses(lower: &mut Lower<'_>, raw: &raw::Config) {
+    let at = |i: usize| At::default().key("listeners").index(i).key("address");
+    let given: Vec<_> = raw.listeners.iter().map(|l| l.address.as_ref().map(|a| &a.0)).collect();
+    for (i, address) in given.iter().enumerate() {
+        let port_zero = matches!(address, Some(ListenAddress::Tcp(a)) if a.port() == 0);
+        let Some(first) = given.iter().take(i).position(|a| a == address) else { continue };
+        if let Some(address) = address.filter(|_| !port_zero) {
+            let place = lower.document.locate(&at(first));
+            lower
+                .error(&at(i), format!("two listeners have the address {}", address.show()), "the second")
+                .context(place, "the first")
+                .help("one listener serves many hosts: tell them apart by `host` in routes");
+        }
+    }
+}
+
 fn unique(lower: &mut Lower<'_>, section: &str, what: &str, names: &[Arc<str>]) {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (i, name) in names.iter().enumerate() {
@@ -104,6 +124,9 @@ fn unique(lower: &mut Lower<'_>, section: &str, what: &str, names: &[Arc<str>]) 
             }
             lower.error(&at(i), format!("the name of a {what} cannot be empty"), "");
         } else if let Some(first) = seen.insert(name, i) {
+            if lower.document.find(&at(i)).is_none() && section == "listeners" {
+                continue;
+            }
             let place = lower.document.locate(&at(first));
             lower
                 .error(&at(i), format!("two {what}s are called `{name}`"), "the second")

@@ -11,6 +11,7 @@ use super::names::Names;
 use super::{Lower, all, arc, template};
 use crate::config::document::At;
 use crate::config::raw;
+use crate::config::report::did_you_mean;
 use crate::config::value::Leaf;
 
 /// What every placeholder of a header value can be, besides those of the path.
@@ -219,7 +220,6 @@ impl Lower<'_> {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
             self.error(&at.key("status"), format!("{status} is not the status of a redirect"), "")
                 .help("301 or 308 for good, 302 or 307 for now (307 and 308 keep the method), 303 for a GET");
-            return None;
         }
         if HeaderValue::from_str(to).is_err() || to.is_empty() {
             self.error(&to_at, "this cannot be a `Location`", "");
@@ -371,7 +371,9 @@ impl Lower<'_> {
                     .chain(captures.iter().map(|c| &**c))
                     .map(|k| format!("{{{k}}}"))
                     .collect();
-                self.error(at, format!("there is no placeholder {{{name}}}"), "")
+                let near = did_you_mean(name, known.iter().copied().chain(captures.iter().map(|c| &**c)));
+                let label = near.map_or_else(String::new, |near| format!("did you mean {{{near}}}?"));
+                self.error(at, format!("there is no placeholder {{{name}}}"), label)
                     .help(format!("possible are {}", all.join(", ")));
             }
         }

@@ -14,7 +14,7 @@ use crate::config::value::Mode;
 pub struct Listener {
     /// Shown in logs and named by routes. Default: the address as written.
     pub name: Option<String>,
-    /// What to bind: "0.0.0.0:443", "[::]:443", ":443" (every address), "unix:/run/weir.sock" or "systemd:NAME".
+    /// What to bind: "0.0.0.0:443", "[::]:443", ":443" (every IPv4 address), "unix:/run/weir.sock" or "systemd:NAME".
     #[schemars(extend("x-required" = true))]
     pub address: Option<Text<ListenAddress>>,
     /// What is spoken: "http" (HTTP/1.1, HTTP/2 and WebSocket) or "tcp" (bytes, by `tcp_routes`).
