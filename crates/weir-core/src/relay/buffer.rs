@@ -71,3 +71,9 @@ impl Drop for Buffer {
         });
     }
 }
+
+/// How many idle buffers this thread keeps.
+#[cfg(test)]
+pub(super) fn idle() -> usize {
+    IDLE.with_borrow(Vec::len)
+}

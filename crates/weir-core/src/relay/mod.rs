@@ -6,6 +6,8 @@
 mod buffer;
 mod flow;
 pub(crate) mod pipe;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::future::poll_fn;
