@@ -287,6 +287,34 @@ mod tests {
             client_hello(&bytes);
         }
 
+        /// Whoever terminates the connection must not see another name than the one it was routed by.
+        #[test]
+        fn a_damaged_hello_names_the_same_server_to_rustls(
+            at in any::<prop::sample::Index>(),
+            with in proptest::collection::vec(any::<u8>(), 1..4),
+        ) {
+            static HELLO: std::sync::LazyLock<Vec<u8>> =
+                std::sync::LazyLock::new(|| hello("a.example.com", &["h2"], None));
+            let mut bytes = HELLO.clone();
+            let at = at.index(bytes.len());
+            for (byte, with) in bytes[at..].iter_mut().zip(with) {
+                *byte = with;
+            }
+            let mut acceptor = rustls::server::Acceptor::default();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                acceptor.read_tls(&mut rest).unwrap();
+            }
+            let sniffed = client_hello(&bytes);
+            if let (Ok(Some(accepted)), Sniff::Hello { sni, alpn }) = (acceptor.accept(), &sniffed) {
+                let hello = accepted.client_hello();
+                let theirs = hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name));
+                prop_assert_eq!(sni.as_deref(), theirs);
+                let theirs: Vec<&[u8]> = hello.alpn().map(Iterator::collect).unwrap_or_default();
+                prop_assert_eq!(alpn.iter().map(|p| &**p).collect::<Vec<_>>(), theirs);
+            }
+        }
+
         #[test]
         fn it_ends(size in 0usize..64) {
             // Records of one byte for ever: a bound is reached.
