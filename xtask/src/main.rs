@@ -1,2 +1,58 @@
-//! Automation of the project.
-fn main() {}
+//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask bench`.
+
+mod graph;
+mod process;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Automation of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run everything that CI runs: format, lints, dependency rule, tests, documentation
+    Test {
+        /// Also the long suites, whole
+        #[arg(long)]
+        full: bool,
+    },
+    /// Install what the tests need: Debian packages (as root), npm packages, Python libraries
+    Setup,
+    /// Check the dependency rule alone
+    Graph,
+    /// Build weir for release and run bench/bench.py with these arguments
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Test { full } => test::run_steps(full),
+        Task::Setup => setup::run(),
+        Task::Graph => graph::check(),
+        Task::Bench { arguments } => bench(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    process::run(process::cargo().args(["build", "--release", "--locked", "--package", "weir"]))?;
+    process::run(process::command("python3").arg("bench/bench.py").args(arguments))
+}

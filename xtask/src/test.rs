@@ -1,0 +1,74 @@
+//! `cargo xtask test`: everything that CI runs, one step after the other, stopping at the first that fails.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, installed, root, run};
+use crate::{graph, setup};
+
+/// Tells the end-to-end tests to run the long suites whole.
+const FULL: &str = "WEIR_FULL";
+
+type Step = (&'static str, fn(bool) -> Result<()>);
+
+/// Cheap steps first: most mistakes are found in the first minute.
+const STEPS: &[Step] = &[
+    ("format", |_| run(cargo().args(["fmt", "--all", "--check"])).context("run `cargo fmt --all`")),
+    ("dependency rule", |_| graph::check()),
+    ("lints", |_| {
+        run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    }),
+    ("documentation", |_| {
+        run(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--locked"]))
+    }),
+    ("unit and integration tests", |_| run(tests().args(["--workspace", "--exclude", "weir-tests"]))),
+    ("tests in documentation", |_| run(cargo().args(["test", "--doc", "--workspace", "--locked"]))),
+    ("tools of the end-to-end tests", |_| setup::run()),
+    ("end-to-end tests", |full| {
+        run(cargo().args(["build", "--package", "weir", "--locked"]))?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+        let mut tests = tests();
+        tests.env("WEIR_BIN", root().join(target).join("debug/weir")).args(["--package", "weir-tests"]);
+        if full {
+            tests.env(FULL, "1");
+        } else {
+            tests.env_remove(FULL);
+        }
+        run(&mut tests)
+    }),
+];
+
+/// Runs every step.
+pub(crate) fn run_steps(full: bool) -> Result<()> {
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for (index, (name, step)) in STEPS.iter().enumerate() {
+        println!("\n==> {}/{} {name}", index + 1, STEPS.len());
+        let begun = Instant::now();
+        step(full).with_context(|| format!("step {}/{}, {name}, failed", index + 1, STEPS.len()))?;
+        times.push((name, begun.elapsed()));
+        println!("==> {name}: passed in {}", seconds(begun.elapsed()));
+    }
+    println!("\nall steps passed in {}", seconds(start.elapsed()));
+    for (name, time) in times {
+        println!("{:>9}  {name}", seconds(time));
+    }
+    Ok(())
+}
+
+/// The test runner: nextest where it is installed.
+fn tests() -> Command {
+    let mut command = cargo();
+    if installed("cargo-nextest") {
+        command.args(["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "pass"]);
+    } else {
+        command.args(["test", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    }
+    command
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
