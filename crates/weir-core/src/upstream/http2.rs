@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -177,6 +177,7 @@ impl Http2Sender {
         body: Body,
     ) -> Result<http::Response<Body>, Http2Error> {
         let place = self.place.take().unwrap_or_else(|| Place::take(&self.connection));
+        let (body, upload) = sent(body);
         let mut request = Request::new(body);
         *request.uri_mut() = absolute(uri, &self.connection.scheme, &mut headers)?;
         *request.method_mut() = method;
@@ -184,7 +185,7 @@ impl Http2Sender {
         *request.headers_mut() = headers;
         let sent = self.connection.sender.borrow_mut().try_send_request(request);
         match sent.await {
-            Ok(response) => Ok(response.map(|incoming| received(incoming, place))),
+            Ok(response) => Ok(response.map(|incoming| received(incoming, place, upload))),
             Err(mut failed) => {
                 // Given back: it never left.
                 let unsent = failed.take_message().is_some();
@@ -294,17 +295,93 @@ fn absolute(uri: Uri, scheme: &Scheme, headers: &mut HeaderMap) -> Result<Uri, H
     Uri::from_parts(parts).map_err(|e| invalid(e.into()))
 }
 
-/// A response body that holds its place among the streams of the connection.
+/// What a response body and the request body of the same stream know of each other.
+#[derive(Default)]
+struct Upload {
+    /// The response was given up: the rest of the request is of no use.
+    given_up: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+    /// The place of the stream, once the response has ended before the request.
+    place: Cell<Option<Place>>,
+}
+
+/// A request body on its way.
+struct Sent {
+    body: Body,
+    upload: Rc<Upload>,
+}
+
+fn sent(body: Body) -> (Body, Option<Rc<Upload>>) {
+    if body.is_end_stream() {
+        return (body, None);
+    }
+    let upload = Rc::new(Upload::default());
+    (Body::stream(Sent { body, upload: upload.clone() }), Some(upload))
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.upload.given_up.get() {
+            return Poll::Ready(Some(Err(Error::new(Kind::ClientGone, "the response was given up"))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() {
+            self.upload.waker.set(Some(cx.waker().clone()));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response body. The stream keeps its place among those of the connection until this has ended, and the request
+/// body too.
 struct Received {
     incoming: Incoming,
     place: Option<Place>,
+    upload: Option<Rc<Upload>>,
 }
 
-fn received(incoming: Incoming, place: Place) -> Body {
-    if incoming.is_end_stream() {
-        return Body::Empty;
+fn received(incoming: Incoming, place: Place, upload: Option<Rc<Upload>>) -> Body {
+    let received = Received { incoming, place: Some(place), upload };
+    if received.incoming.is_end_stream() { Body::Empty } else { Body::stream(received) }
+}
+
+impl Received {
+    /// The response is over. One that did not end resets the stream, which a request body still on its way would
+    /// keep open.
+    fn end(&mut self, is_whole: bool) {
+        let place = self.place.take();
+        if let Some(upload) = self.upload.take()
+            && Rc::strong_count(&upload) > 1
+        {
+            upload.place.set(place);
+            if !is_whole {
+                upload.given_up.set(true);
+                if let Some(waker) = upload.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
     }
-    Body::stream(Received { incoming, place: Some(place) })
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.end(self.incoming.is_end_stream());
+    }
 }
 
 impl HttpBody for Received {
@@ -316,8 +393,10 @@ impl HttpBody for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if let Poll::Ready(None | Some(Err(_))) = polled {
-            self.place = None;
+        match polled {
+            Poll::Ready(None) => self.end(true),
+            Poll::Ready(Some(Err(_))) => self.end(false),
+            _ => {}
         }
         polled.map_err(|e| Error::because(Kind::UpstreamClosed, "the response broke off", e))
     }

@@ -143,11 +143,11 @@ impl Pools {
         slot.clone()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.slots.borrow().iter().flatten().all(|slot| slot.is_empty())
     }
 
-    fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant) {
         for place in self.slots.borrow_mut().iter_mut() {
             let Some(slot) = place else { continue };
             let timeout = slot.idle.borrow().timeout;
