@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::net::Stream;
+use crate::net::{LocalExecutor, Stream};
 
 /// Flow-control window of a stream: what an upstream may send before a slow client takes it.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -29,16 +29,6 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 const SEND_BUFFER: usize = 256 << 10;
 /// Size of a response's header list.
 const HEADER_LIST: u32 = 64 << 10;
-
-/// Spawns hyper's tasks on the worker that calls it.
-#[derive(Clone, Copy, Debug, Default)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
 
 type Task = Driver<TokioIo<Stream>, Body, LocalExecutor>;
 

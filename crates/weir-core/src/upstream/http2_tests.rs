@@ -1,9 +1,5 @@
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -13,68 +9,24 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
-use crate::net::Deadline;
-use crate::snapshot::Snapshot;
-use crate::spec::{Balance, Protocol};
-use crate::upstream::group::tests::upstream;
-use crate::upstream::{Group, Lease, lease};
-use crate::worker::{Stage, Worker};
-
-/// Runs a test as a worker would.
-fn on_worker(test: impl Future<Output = ()>) {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime =
-        builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test hangs");
-    });
-}
-
-/// A worker and a group of one HTTP/2 endpoint.
-struct Client {
-    worker: Rc<Worker>,
-    group: Arc<Group>,
-    _stage: watch::Sender<Stage>,
-}
+use crate::spec::Protocol;
+use crate::upstream::Lease;
+use crate::upstream::pool::tests::{Client, listen, on_worker};
 
 impl Client {
-    fn new(address: SocketAddr) -> Self {
-        let mut spec = upstream(&[&address.to_string()], Balance::Random);
-        spec.protocol = Protocol::Http2;
-        let snapshot = Snapshot {
-            generation: 1,
-            listeners: HashMap::new(),
-            router: Default::default(),
-            tcp: Default::default(),
-            groups: HashMap::new(),
-            proxy: Default::default(),
-            access_log: None,
-        };
-        let (stage, follow) = watch::channel(Stage::Serving);
-        let worker = Worker::new(0, Arc::new(ArcSwap::from_pointee(snapshot)), follow);
-        Client { worker, group: Arc::new(Group::new(&spec, None).expect("a good group")), _stage: stage }
-    }
-
-    async fn lease(&self) -> Result<Http2Sender, Error> {
-        let endpoint = &self.group.endpoints[0];
-        match lease(&self.worker, &self.group, endpoint, false, &mut Deadline::default()).await? {
+    async fn sender(&self) -> Result<Http2Sender, Error> {
+        match self.lease(false).await? {
             Lease::Http2(sender) => Ok(sender),
             Lease::Http1 { .. } => panic!("not HTTP/2"),
         }
     }
 
     async fn get(&self) -> Result<Response<Body>, Http2Error> {
-        let mut sender = self.lease().await.expect("a connection");
+        let mut sender = self.sender().await.expect("a connection");
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
         sender.send(Method::GET, Uri::from_static("/"), headers, Body::Empty).await
     }
-}
-
-async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    (listener, address)
 }
 
 /// Answers with what it was sent, trailers included. Counts its connections.
@@ -97,7 +49,7 @@ async fn echo_server(max_streams: u32) -> (Client, Rc<Cell<usize>>) {
     let (listener, address) = listen().await;
     let accepted = Rc::new(Cell::new(0));
     tokio::task::spawn_local(echo(listener, accepted.clone(), max_streams));
-    (Client::new(address), accepted)
+    (Client::new(address, Protocol::Http2, None), accepted)
 }
 
 fn frames(data: &'static str, trailer: &'static str) -> Body {
@@ -111,7 +63,7 @@ fn frames(data: &'static str, trailer: &'static str) -> Body {
 fn a_request_goes_round_with_body_and_trailers() {
     on_worker(async {
         let (client, _) = echo_server(100).await;
-        let mut sender = client.lease().await.expect("a connection");
+        let mut sender = client.sender().await.expect("a connection");
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com:81"));
         let sent = sender.send(Method::POST, Uri::from_static("/a?b=c"), headers, frames("hello", "0")).await;
@@ -145,7 +97,7 @@ fn a_stream_too_many_goes_on_a_new_connection_and_a_place_is_used_again() {
             let _ = body.changed().await;
             Ok(Frame::data(Bytes::new()))
         });
-        let mut sender = client.lease().await.expect("a connection");
+        let mut sender = client.sender().await.expect("a connection");
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
         let body = Body::stream(StreamBody::new(endless));
@@ -181,8 +133,8 @@ fn a_refused_connection_fails_all_who_wait_for_it() {
     on_worker(async {
         let (listener, address) = listen().await;
         drop(listener);
-        let client = Client::new(address);
-        for failed in join_all((0..3).map(|_| client.lease())).await {
+        let client = Client::new(address, Protocol::Http2, None);
+        for failed in join_all((0..3).map(|_| client.sender())).await {
             assert_eq!(failed.err().map(|e| e.kind()), Some(Kind::Connect));
         }
         assert!(!client.group.endpoints[0].is_available());
@@ -228,7 +180,7 @@ fn two_requests(does: Does) -> ([Option<bool>; 2], usize) {
         let (listener, address) = listen().await;
         let accepted = Rc::new(Cell::new(0));
         tokio::task::spawn_local(scripted(listener, does, accepted.clone()));
-        let client = Client::new(address);
+        let client = Client::new(address, Protocol::Http2, None);
         let first = client.get().await;
         let second = client.get().await;
         let unprocessed = [&first, &second].map(|r| r.as_ref().err().map(|e| e.unprocessed));

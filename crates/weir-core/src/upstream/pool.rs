@@ -372,4 +372,4 @@ impl<C: Idle> IdleList<C> {
 
 #[cfg(test)]
 #[path = "pool_tests.rs"]
-mod tests;
+pub(super) mod tests;
