@@ -36,7 +36,7 @@ async fn echo(listener: TcpListener, accepted: Rc<Cell<usize>>, max_streams: u32
         let service = service_fn(|request: Request<Incoming>| async {
             let seen = format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("host"));
             let response = Response::builder().header("seen", seen).body(request.into_body());
-            Ok::<_, http::Error>(response?)
+            response
         });
         let mut builder = server::Builder::new(LocalExecutor);
         builder.max_concurrent_streams(max_streams);
