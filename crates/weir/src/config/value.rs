@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use weir_core::spec::pattern::anchored;
 use weir_core::spec::{EndpointAddress, HashKey, HostPattern, ListenAddress};
 
 /// A value written as a string.
@@ -142,9 +143,9 @@ impl Leaf for Duration {
         let ms = self.as_millis();
         match ms {
             0 => "0s".into(),
-            _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-            _ if ms % 60_000 == 0 && ms > 120_000 => format!("{}m", ms / 60_000),
-            _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+            _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) && ms > 120_000 => format!("{}m", ms / 60_000),
+            _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
             _ => format!("{ms}ms"),
         }
     }
@@ -353,24 +354,7 @@ impl Leaf for HostPattern {
     const WANT: &'static str = "a host without port: \"example.com\" or \"*.example.com\"";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        if let Some(rest) = lower.strip_prefix("*.") {
-            return match is_host(rest) {
-                true => Ok(HostPattern::Suffix(format!(".{rest}").into())),
-                false => Err(format!("`{rest}` is not a host name")),
-            };
-        }
-        if lower.contains('*') {
-            return Err("`*` can only stand for the first labels, as in `*.example.com`".into());
-        }
-        let address = lower.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        if address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok()) || is_host(&lower) {
-            return Ok(HostPattern::Exact(lower.into()));
-        }
-        Err(match lower.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => "a host is written without its port".into(),
-            _ => format!("`{text}` is not a host name"),
-        })
+        HostPattern::parse(text).map_err(|e| e.problem)
     }
 
     fn show(&self) -> String {
@@ -406,16 +390,8 @@ impl Leaf for Pattern {
         "a regular expression; it must match the whole value, `^` and `$` are not needed";
 
     fn parse(text: &str) -> Result<Self, String> {
-        // Compiled on its own first: `)(` must not become valid by the group around it.
-        let anchored = Regex::new(text).and_then(|_| Regex::new(&format!("\\A(?:{text})\\z")));
-        match anchored {
-            Ok(regex) => Ok(Pattern { source: text.to_owned(), regex }),
-            Err(regex::Error::Syntax(message)) => {
-                let last = message.lines().last().unwrap_or_default();
-                Err(last.strip_prefix("error: ").unwrap_or(last).to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        let regex = anchored(text).map_err(|e| e.problem)?;
+        Ok(Pattern { source: text.to_owned(), regex })
     }
 
     fn show(&self) -> String {
@@ -467,5 +443,71 @@ impl Leaf for Mode {
 
     fn show(&self) -> String {
         format!("{:04o}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        let ms = |text: &str| <Duration as Leaf>::parse(text).map(|d| d.as_millis());
+        for (text, want) in
+            [("0", 0), ("0s", 0), ("500ms", 500), ("1h30m", 5_400_000), ("2d", 172_800_000), ("90s", 90_000)]
+        {
+            assert_eq!(ms(text), Ok(want), "{text}");
+        }
+        for text in ["", "s", "1", "1x", "-1s", "1.5s", "1 s", "99999999999999999999s", "1001d", "1s1"] {
+            assert!(ms(text).is_err(), "{text}");
+        }
+        for (text, want) in [("0", 0), ("1B", 1), ("64KiB", 65_536), ("10 MiB", 10 << 20), ("1MB", 1_000_000)]
+        {
+            assert_eq!(Size::parse(text), Ok(Size(want)), "{text}");
+        }
+        for text in ["", "64", "64K", "KiB", "-1B", "99999999999TiB"] {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        let listen = |text: &str| <ListenAddress as Leaf>::parse(text).map(|a| a.show());
+        assert_eq!(listen(":443").as_deref(), Ok("0.0.0.0:443"));
+        assert_eq!(listen("[::]:443").as_deref(), Ok("[::]:443"));
+        assert_eq!(listen("unix:/run/w.sock").as_deref(), Ok("unix:/run/w.sock"));
+        assert_eq!(listen("systemd:web").as_deref(), Ok("systemd:web"));
+        let endpoint = |text: &str| <EndpointAddress as Leaf>::parse(text).map(|a| a.show());
+        assert_eq!(endpoint("App.internal:80").as_deref(), Ok("app.internal:80"));
+        assert_eq!(endpoint("demo:").as_deref(), Ok("demo:"));
+        for text in [
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "127.0.0.1:0",
+            "host:65536",
+            "a b:1",
+            "http://a:1",
+            "unix:",
+            "::1:80",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_parsed_again(ms in 0u64..86_400_000_000, bytes: u64, text in ".{0,20}") {
+            let time = Duration::from_millis(ms);
+            prop_assert_eq!(<Duration as Leaf>::parse(&time.show()), Ok(time));
+            prop_assert_eq!(Size::parse(&Size(bytes).show()), Ok(Size(bytes)));
+            for kind in kinds() {
+                // Whatever is written: a value or an error, never a panic.
+                let _ = (kind.check)(&text);
+            }
+        }
     }
 }
