@@ -26,7 +26,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// As [`lease`](super::lease).
 pub async fn connect(group: &Group, endpoint: &Endpoint, deadline: &mut Deadline) -> Result<Stream, Error> {
     let connector = group.tls().map(|tls| &tls.bytes);
-    open(group, endpoint, connector, deadline).await.map(|(stream, _)| stream)
+    // On the heap: the task of a connection should have no room for what most of its requests do not need.
+    Box::pin(open(group, endpoint, connector, deadline)).await.map(|(stream, _)| stream)
 }
 
 /// A fresh stream for requests. True: ALPN chose `h2`.

@@ -88,6 +88,17 @@ pub async fn lease(
     if let Some(lease) = slot.checkout(fresh) {
         return Ok(lease);
     }
+    // On the heap: the task of a connection should have no room for what most of its requests do not need.
+    Box::pin(open(slot, group, endpoint, deadline)).await
+}
+
+/// A fresh connection, or a place on one that is being made.
+async fn open(
+    slot: Rc<Slot>,
+    group: &Arc<Group>,
+    endpoint: &Arc<Endpoint>,
+    deadline: &mut Deadline,
+) -> Result<Lease, Error> {
     if !slot.expects_http2(group) {
         let (stream, is_http2) = connect_for_requests(group, endpoint, deadline).await?;
         if !is_http2 {
