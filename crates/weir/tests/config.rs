@@ -96,6 +96,26 @@ fn ten_lines_do_the_origin_case() {
 }
 
 #[test]
+fn an_expired_certificate_is_a_warning() {
+    let folder = broken();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    fs::write(folder.path().join("old.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.path().join("old.key"), key.serialize_pem()).unwrap();
+    let config = "listeners = [{ address = \":443\", tls = { cert = \"old.pem\", key = \"old.key\" } }]\n\
+                  routes = [{ respond = \"ok\" }]\n";
+    fs::write(folder.path().join("old.toml"), config).unwrap();
+    let out = weir(folder.path(), &["check", "old.toml"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("old.pem") && text(&out.stderr).contains("WARN"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
 fn what_is_built_in_is_ok() {
     let out = weir(&root(), &["check"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));

@@ -81,7 +81,15 @@ fn source(path: Option<PathBuf>) -> Source {
 
 /// Loads a configuration; its warnings and errors go to standard error.
 fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
-    match config::load(&source(path)) {
+    // What certificates have to say (one has expired) is a warning in the program log, which is not there yet.
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(colored(&std::io::stderr()))
+        .with_target(false)
+        .without_time()
+        .with_writer(std::io::stderr)
+        .finish();
+    match tracing::subscriber::with_default(subscriber, || config::load(&source(path))) {
         Ok(loaded) => {
             complain(&loaded.report);
             Ok(loaded)
