@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::EXPECT;
+use http::header::{EXPECT, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
@@ -42,6 +42,7 @@ pub(super) fn admit(
     if x.method == Method::CONNECT || x.method == Method::TRACE {
         return Err(Error::new(Kind::MethodNotAllowed, "CONNECT and TRACE are not served"));
     }
+    check_form(x)?;
     headers::check_host(&mut x.headers, &x.uri, x.version)?;
     normalise(x, snapshot)?;
     for name in &snapshot.identity_headers {
@@ -64,6 +65,18 @@ pub(super) fn admit(
         headers::via(&mut x.headers, x.version, pseudonym);
     }
     Ok(upgrade)
+}
+
+/// Refuses targets in a form that the method or a gateway of HTTP does not know (RFC 9112, section 3.2): the
+/// authority-form is for CONNECT, the asterisk for OPTIONS, the absolute-form for `http` and `https`.
+fn check_form(x: &Exchange) -> Result<()> {
+    let wrong = match x.uri.scheme_str() {
+        None if x.uri.authority().is_some() => "the request target is an authority",
+        Some(scheme) if scheme != "http" && scheme != "https" => "the request target has an unknown scheme",
+        _ if x.uri.path() == "*" && x.method != Method::OPTIONS => "the request target * is for OPTIONS",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::BadRequest, wrong))
 }
 
 /// Makes the target an origin-form (or `*`) with a normalised path.
@@ -167,4 +180,21 @@ pub(super) fn limit_body(route: &CompiledRoute, tally: &Tally, mut body: Body) -
         _ if limit == u64::MAX && !tally.is_logged() => body,
         _ => Body::stream(Metered::new(body, limit, tally.meter())),
     })
+}
+
+/// The host field as the upstream is to see it.
+pub(super) fn rewrite_host(headers: &mut HeaderMap, route: &CompiledRoute, endpoint: &str) {
+    use crate::spec::HostRewrite;
+    match &route.spec.host {
+        HostRewrite::Keep => {}
+        HostRewrite::Set(host) => {
+            headers.insert(HOST, host.clone());
+        }
+        HostRewrite::Endpoint => {
+            let host = if endpoint.starts_with("unix:") { "localhost" } else { endpoint };
+            if let Ok(host) = HeaderValue::from_str(host) {
+                headers.insert(HOST, host);
+            }
+        }
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Finder {
     line: usize,
     /// Lines that have ended.
     lines: usize,
+    /// Where the first line ends.
+    first: usize,
 }
 
 impl Finder {
@@ -62,17 +64,20 @@ impl Finder {
                 return Err(HeadError::Bad("a line of the head does not end in CRLF"));
             }
             if at - self.line == 1 && self.lines > 0 {
-                return if at < limit { Ok(Some(at + 1)) } else { Err(HeadError::TooLarge) };
+                return if at < limit { Ok(Some(at + 1)) } else { Err(self.too_large(limit)) };
+            }
+            if self.lines == 0 {
+                self.first = at;
             }
             self.lines += 1;
             self.line = at + 1;
         }
         self.seen = bytes.len();
-        match bytes.len() > limit {
-            true if self.lines == 0 => Err(HeadError::LineTooLong),
-            true => Err(HeadError::TooLarge),
-            false => Ok(None),
-        }
+        if bytes.len() > limit { Err(self.too_large(limit)) } else { Ok(None) }
+    }
+
+    fn too_large(&self, limit: usize) -> HeadError {
+        if self.lines == 0 || self.first > limit { HeadError::LineTooLong } else { HeadError::TooLarge }
     }
 }
 
@@ -118,7 +123,7 @@ pub(crate) fn parse_request(head: &Bytes, max_fields: usize) -> Result<RequestHe
     if head.starts_with(b"\r") {
         return Err(HeadError::Bad("an empty line instead of a request line"));
     }
-    with_fields(max_fields, |fields| {
+    let parsed = with_fields(max_fields, |fields| {
         let mut request = httparse::Request::new(&mut []);
         match ParserConfig::default().parse_request_with_uninit_headers(&mut request, head, fields)? {
             Status::Complete(n) if n == head.len() => {}
@@ -135,7 +140,20 @@ pub(crate) fn parse_request(head: &Bytes, max_fields: usize) -> Result<RequestHe
             version: version(request.version),
             headers: map_fields(head, request.headers)?,
         })
-    })
+    });
+    match parsed {
+        Err(HeadError::Version) if !names_version(head) => Err(HeadError::Bad("bad first line")),
+        parsed => parsed,
+    }
+}
+
+/// Whether the first line is a request line that names some version of HTTP: `METHOD TARGET HTTP/d.d`.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ').skip(2);
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    matches!(version, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+        && words.next().is_none()
 }
 
 /// Parses a whole response head, as found by [`Finder`].
@@ -261,12 +279,30 @@ mod tests {
     }
 
     #[test]
+    fn versions() {
+        for (line, want) in [
+            ("GET / HTTP/1.2", HeadError::Version),
+            ("GET / HTTP/2.0", HeadError::Version),
+            ("GET / http/1.1", HeadError::Bad("bad first line")),
+            ("GET /  HTTP/1.1", HeadError::Bad("bad first line")),
+            ("GET / HTTP/1.1 ", HeadError::Bad("bad first line")),
+            ("GET /a b HTTP/1.1", HeadError::Bad("bad first line")),
+            ("GET / FTP/1.1", HeadError::Bad("bad first line")),
+        ] {
+            let head = Bytes::from(format!("{line}\r\nHost: x\r\n\r\n"));
+            assert_eq!(parse_request(&head, 100).unwrap_err(), want, "{line}");
+        }
+    }
+
+    #[test]
     fn ends() {
         let find = |bytes: &[u8]| Finder::default().find(bytes, 40);
         assert_eq!(find(b"GET / HTTP/1.1\r\nA: b\r\n"), Ok(None));
         assert_eq!(find(b"GET / HTTP/1.1\r\n\r\nmore"), Ok(Some(18)));
         assert!(matches!(find(b"GET / HTTP/1.1\n\r\n"), Err(HeadError::Bad(_))));
         assert_eq!(find(&[b'a'; 41]), Err(HeadError::LineTooLong));
+        let line = [b"GET /".as_slice(), &[b'a'; 40], b" HTTP/1.1\r\n\r\n"].concat();
+        assert_eq!(find(&line), Err(HeadError::LineTooLong));
         assert_eq!(find(b"GET / HTTP/1.1\r\nA: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), Err(HeadError::TooLarge));
     }
 

@@ -15,10 +15,6 @@ use super::framing::{Decoder, Framing};
 use super::io::{Io, Unread};
 use super::sender::write_data;
 use crate::error::{Error, Kind};
-use crate::relay::pipe::Pipe;
-
-/// Data left from which on a pipe is worth its system calls.
-const WORTH_A_PIPE: u64 = 128 << 10;
 
 /// A client's connection, shared by the loop that serves it and the request body that is read from it. Borrowed only
 /// inside of a poll.
@@ -31,8 +27,6 @@ pub struct Incoming {
     received: u64,
     limit: u64,
     meter: Option<Rc<Cell<u64>>>,
-    /// Holds bytes that the kernel moves; there while a large body is moved.
-    pipe: Option<Pipe>,
     /// The client waits for `100 Continue` before it sends the body.
     expects_continue: bool,
     ended: bool,
@@ -94,7 +88,6 @@ impl Incoming {
             received: 0,
             limit: u64::MAX,
             meter: None,
-            pipe: None,
             expects_continue,
             ended: false,
         }
@@ -143,7 +136,7 @@ impl Incoming {
     ) -> Poll<Result<Option<HeaderMap>, TransferError>> {
         if !self.ended {
             let (decoder, received, limit) = (&mut self.decoder, &mut self.received, self.limit);
-            let mut to = Transfer { sink, chunked, received, limit, waits, pipe: &mut self.pipe };
+            let mut to = Transfer { sink, chunked, received, limit, waits };
             let done = match &mut self.source {
                 Source::Client(link) => ready!(to.poll(cx, &mut link.borrow_mut(), decoder)),
                 Source::Upstream(Some(busy)) => ready!(to.poll(cx, &mut busy.io, decoder)),
@@ -253,7 +246,7 @@ impl Incoming {
         let client = matches!(self.source, Source::Client(_));
         match error {
             ReadError::Io(e) if client => Error::because(Kind::ClientGone, "reading the request body", e),
-            ReadError::Early if client => Error::new(Kind::ClientGone, "the request body ended early"),
+            ReadError::Early if client => Error::new(Kind::BadRequest, "the request body ended early"),
             ReadError::Chunk(e) if client => Error::because(Kind::BadRequest, "the request body", e),
             ReadError::Io(e) => Error::because(Kind::UpstreamClosed, "reading the response body", e),
             ReadError::Early => Error::new(Kind::UpstreamClosed, "the response body ended early"),
@@ -333,7 +326,6 @@ struct Transfer<'a> {
     received: &'a mut u64,
     limit: u64,
     waits: &'a mut Waits,
-    pipe: &'a mut Option<Pipe>,
 }
 
 enum Broken {
@@ -365,10 +357,6 @@ impl Transfer<'_> {
             if !from.input.is_empty() {
                 continue;
             }
-            ready!(self.poll_splice(cx, from, decoder))?;
-            if decoder.is_done() {
-                continue;
-            }
             let read = if from.eof {
                 None
             } else {
@@ -384,45 +372,6 @@ impl Transfer<'_> {
                 None => return Poll::Ready(Err(Broken::Read(ReadError::Early))),
             }
         }
-    }
-
-    /// Lets the kernel move the data, where there is much of it and both sides are plain sockets. Ready at once where
-    /// not.
-    fn poll_splice(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &Io,
-        decoder: &mut Decoder,
-    ) -> Poll<Result<(), Broken>> {
-        let (Some(left), false) = (decoder.left(), self.chunked) else { return Poll::Ready(Ok(())) };
-        let (Some(source), Some(sink)) = (from.stream.as_plain(), self.sink.stream.as_plain()) else {
-            return Poll::Ready(Ok(()));
-        };
-        if self.pipe.is_none() {
-            let within_limit = self.received.checked_add(left).is_some_and(|all| all <= self.limit);
-            if left < WORTH_A_PIPE || !within_limit {
-                return Poll::Ready(Ok(()));
-            }
-            *self.pipe = Pipe::take();
-        }
-        let Some(pipe) = self.pipe else { return Poll::Ready(Ok(())) };
-        while let Some(left @ 1..) = decoder.left() {
-            if pipe.waiting() == 0 {
-                *self.waits = Waits::Source;
-                let limit = usize::try_from(left).unwrap_or(usize::MAX);
-                let filled =
-                    ready!(pipe.poll_fill(cx, source, limit)).map_err(|e| Broken::Read(ReadError::Io(e)))?;
-                if filled == 0 {
-                    return Poll::Ready(Err(Broken::Read(ReadError::Early)));
-                }
-            }
-            *self.waits = Waits::Sink;
-            let n = ready!(pipe.poll_drain(cx, sink)).map_err(Broken::Write)? as u64;
-            *self.received += n;
-            decoder.skip(n);
-        }
-        *self.pipe = None;
-        Poll::Ready(Ok(()))
     }
 
     /// Decodes bytes and writes the data among them, until all are used, the body ends or the sink is full.

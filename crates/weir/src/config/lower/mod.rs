@@ -6,6 +6,7 @@ mod names;
 mod proxy;
 mod route;
 mod telemetry;
+mod template;
 mod tls;
 mod upstream;
 
