@@ -18,6 +18,15 @@ pub struct Nginx {
 impl Nginx {
     /// Starts nginx with these `server` directives and waits until it accepts. `%DIR%` is its own folder.
     pub fn start(folder: TempDir, server: &str) -> Self {
+        Self::start_with(folder, "", server)
+    }
+
+    /// The same speaking HTTP/2 by prior knowledge, and nothing else.
+    pub fn start_http2(folder: TempDir, server: &str) -> Self {
+        Self::start_with(folder, "http2", server)
+    }
+
+    fn start_with(folder: TempDir, option: &str, server: &str) -> Self {
         let address = free_address();
         let here = folder.path().to_str().expect("temporary folders have plain names");
         let server = server.replace("%DIR%", here);
@@ -27,7 +36,7 @@ impl Nginx {
              http {{
                  access_log off; client_body_temp_path {here}/body; proxy_temp_path {here}/proxy;
                  fastcgi_temp_path {here}/f; uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
-                 server {{ listen {address}; {server} }}
+                 server {{ listen {address} {option}; {server} }}
              }}"
         );
         let path = folder.path().join("nginx.conf");

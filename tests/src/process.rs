@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -107,6 +107,11 @@ impl Process {
         self.child.wait().expect("a child can be waited for")
     }
 
+    /// Closes its standard input, if it has one.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
@@ -169,8 +174,13 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs a command to its end, feeding it `input`; fails if it takes longer than [`PATIENCE`].
+/// Runs a command to its end, feeding it `input`. If it takes very long it is killed, and has no exit code.
 pub fn run(name: &str, command: &mut Command, input: &[u8]) -> Output {
+    run_for(name, command, input, 4 * PATIENCE)
+}
+
+/// The same with another idea of very long.
+pub fn run_for(name: &str, command: &mut Command, input: &[u8], patience: Duration) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -185,7 +195,7 @@ pub fn run(name: &str, command: &mut Command, input: &[u8]) -> Output {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
     let (done, ended) = std::sync::mpsc::channel::<()>();
     let watchdog = std::thread::spawn(move || {
-        if ended.recv_timeout(4 * PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

@@ -315,6 +315,19 @@ impl Served {
         Some(text)
     }
 
+    /// Reads the next chunk of a chunked body; `None` at its end (trailers are read and dropped) or if weir closes.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = String::from_utf8_lossy(&self.wire.take_until(b"\r\n").ok()?).into_owned();
+        let size = usize::from_str_radix(line.trim_end(), 16).ok()?;
+        if size == 0 {
+            while self.wire.take_until(b"\r\n").ok()? != b"\r\n" {}
+            return None;
+        }
+        let mut data = self.wire.take(size + 2).ok()?;
+        data.truncate(size);
+        Some(data)
+    }
+
     /// Sends bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.wire.inner().socket.write_all(bytes.as_ref());

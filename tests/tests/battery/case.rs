@@ -56,7 +56,6 @@ pub(crate) fn answered(name: &'static str, rule: &'static str, send: &'static [u
         400 => &[400],
         405 => &[405],
         414 => &[414],
-        417 => &[417],
         426 => &[426],
         431 => &[431],
         501 => &[501],
@@ -88,6 +87,12 @@ impl Case {
     /// With these answers.
     pub(crate) fn answers(mut self, answers: &'static [u16]) -> Self {
         self.answers = answers;
+        self
+    }
+
+    /// With the connection open afterwards.
+    pub(crate) fn open(mut self) -> Self {
+        self.after = After::Open;
         self
     }
 

@@ -60,11 +60,11 @@ pub(crate) fn cases() -> Vec<Case> {
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
             SEEN,
         ),
-        answered(
-            "upgrade: an unknown protocol",
+        forwarded(
+            "upgrade: an unknown protocol is not taken up",
             "RFC 9110, section 7.8",
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
-            501,
+            SEEN,
         ),
         refused(
             "websocket: the key is missing",
@@ -86,7 +86,8 @@ pub(crate) fn cases() -> Vec<Case> {
             "RFC 6455, section 4.2.2",
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             426,
-        ),
+        )
+        .open(),
         refused(
             "websocket: with POST",
             "RFC 6455, section 4.1",
@@ -101,14 +102,20 @@ pub(crate) fn cases() -> Vec<Case> {
             "websocket: not in HTTP/1.0",
             "RFC 9110, section 7.8",
             b"GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
         )
         .closed(),
-        answered(
-            "expect: something unknown",
+        forwarded(
+            "expect: weir meets 100-continue itself, and takes nothing else for an expectation",
             "RFC 9110, section 10.1.1",
             b"POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 5\r\n\r\nhello",
-            417,
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        ),
+        forwarded(
+            "expect: 100-continue",
+            "RFC 9110, section 10.1.1",
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\nhello",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         ),
     ]
 }

@@ -104,13 +104,13 @@ fn targets() -> Vec<Case> {
             "target: CONNECT",
             "RFC 9110, section 9.3.6",
             b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
-            501,
+            405,
         ),
         answered(
             "target: CONNECT with a path",
             "RFC 9110, section 9.3.6",
             b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
-            501,
+            405,
         ),
         forwarded(
             "target: asterisk with OPTIONS",

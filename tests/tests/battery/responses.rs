@@ -136,8 +136,9 @@ fn informational() -> Vec<ResponseCase> {
         )
         .to("GET / HTTP/1.0\r\nHost: a\r\n\r\n")
         .closed(),
-        invalid("informational: a flood", INFORMATIONAL, &flood),
+        invalid("informational: a flood", INFORMATIONAL, &flood).informational(&[103; 32]),
         invalid("informational: and nothing more", INFORMATIONAL, b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            .informational(&[103])
             .end(End::Close),
         invalid(
             "informational: 101 that was not asked for",
