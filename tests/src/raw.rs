@@ -36,8 +36,22 @@ impl RawClient {
     /// # Errors
     /// When the handshake fails.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> std::io::Result<Self> {
+        Self::connect_tls_behind(address, b"", config, name)
+    }
+
+    /// The same with plain bytes before the handshake.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn connect_tls_behind(
+        address: SocketAddr,
+        before: &[u8],
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let socket = dial(address);
         let mut stream = socket.try_clone()?;
+        stream.write_all(before)?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         let mut session = ClientConnection::new(config, name).expect("a client configuration");
         while session.is_handshaking() {

@@ -105,13 +105,15 @@ fn targets() -> Vec<Case> {
             "RFC 9110, section 9.3.6",
             b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
             405,
-        ),
+        )
+        .open(),
         answered(
             "target: CONNECT with a path",
             "RFC 9110, section 9.3.6",
             b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
             405,
-        ),
+        )
+        .open(),
         forwarded(
             "target: asterisk with OPTIONS",
             "RFC 9112, section 3.2.4",

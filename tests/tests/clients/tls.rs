@@ -1,1 +1,209 @@
-//! stub
+//! TLS towards clients: names, versions, client certificates, and requests that stray onto the wrong connection.
+
+use std::process::Command;
+
+use weir_tests::{Authority, RawClient, RawUpstream, Weir, process, tools, weir};
+
+use crate::HEAD;
+
+/// Certificates for `open.test`, `*.wild.test`, `secure.test` (clients must have one) and `maybe.test` (they may).
+fn start(upstream: &RawUpstream) -> (Weir, Authority) {
+    let folder = weir::folder();
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue("open", &["open.test"]);
+    authority.issue("wild", &["*.wild.test"]);
+    authority.issue("secure", &["secure.test", "maybe.test"]);
+    let clients = Authority::new(folder.path(), "clients");
+    clients.issue("alice", &[]);
+    Authority::new(folder.path(), "others").issue("mallory", &[]);
+    let certificates = "certificates = [
+            { cert = \"%DIR%/open.pem\", key = \"%DIR%/open.key\" },
+            { cert = \"%DIR%/wild.pem\", key = \"%DIR%/wild.key\" },
+            { cert = \"%DIR%/secure.pem\", key = \"%DIR%/secure.key\" },
+        ]";
+    let config = format!(
+        "{HEAD}
+        [[listeners]]
+        name = \"tls\"
+        address = \"127.0.0.1:0\"
+        [listeners.tls]
+        {certificates}
+        [[listeners.tls.client_auth]]
+        names = \"secure.test\"
+        ca = \"%DIR%/clients.pem\"
+        subject_header = \"x-client\"
+        fingerprint_header = \"x-client-fingerprint\"
+        [[listeners.tls.client_auth]]
+        names = \"maybe.test\"
+        mode = \"optional\"
+        ca = \"%DIR%/clients.pem\"
+        subject_header = \"x-client\"
+
+        [[listeners]]
+        name = \"strict\"
+        address = \"127.0.0.1:0\"
+        [listeners.tls]
+        {certificates}
+        serve_unknown_names = false
+        min_version = \"1.3\"
+
+        [[routes]]
+        name = \"all\"
+        upstream = \"app\"
+        [upstreams.app]
+        endpoints = [\"{}\"]
+        ",
+        upstream.address()
+    );
+    (Weir::start_in(folder, &config), authority)
+}
+
+/// curl to a name on a listener: exit code and what it printed (the body and the status).
+fn curl(weir: &Weir, listener: &str, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let port = weir.address(listener).port();
+    let mut command = tools::program("curl");
+    command.args(["--silent", "--resolve", &format!("{name}:{port}:127.0.0.1")]);
+    command.arg("--cacert").arg(weir.folder().join("ca.pem")).args(["-w", " %{http_code}"]);
+    command.current_dir(weir.folder()).args(arguments).arg(format!("https://{name}:{port}/"));
+    let output = process::run("curl", &mut command, b"");
+    (output.code, output.stdout)
+}
+
+fn openssl(weir: &Weir, listener: &str, arguments: &[&str], input: &str) -> String {
+    let mut command: Command = tools::program("openssl");
+    command.args(["s_client", "-connect", &weir.address(listener).to_string(), "-CAfile", "ca.pem"]);
+    command.current_dir(weir.folder()).args(arguments);
+    let output = process::run("openssl", &mut command, input.as_bytes());
+    format!("{}{}", output.stdout, output.stderr)
+}
+
+const OK: (Option<i32>, &str) = (Some(0), "ok 200");
+
+fn is((code, text): &(Option<i32>, String), expected: (Option<i32>, &str)) -> bool {
+    (*code, text.as_str()) == expected
+}
+
+#[test]
+fn certificate_by_name() {
+    let upstream = RawUpstream::polite();
+    let (weir, _) = start(&upstream);
+    for name in ["open.test", "OPEN.test", "a.wild.test", "maybe.test"] {
+        // curl checks the certificate against the name.
+        let got = curl(&weir, "tls", name, &[]);
+        assert!(is(&got, OK), "{name}: {got:?}");
+    }
+    let subject = |listener: &str, name: &str| {
+        let text = openssl(&weir, listener, &["-servername", name], "");
+        text.lines().find_map(|line| line.trim().strip_prefix("subject=")).unwrap_or("none").to_owned()
+    };
+    assert!(subject("tls", "open.test").contains("open"));
+    assert!(subject("tls", "b.wild.test").contains("wild"));
+    assert!(subject("tls", "a.b.wild.test").contains("open"), "a wildcard is one label");
+    assert!(subject("tls", "unknown.test").contains("open"), "the first certificate is for unknown names");
+    assert_eq!(subject("strict", "unknown.test"), "none", "unknown names are refused");
+}
+
+#[test]
+fn versions_and_protocols() {
+    let upstream = RawUpstream::polite();
+    let (weir, _) = start(&upstream);
+    assert!(is(&curl(&weir, "tls", "open.test", &["--tls-max", "1.2"]), OK));
+    assert!(is(&curl(&weir, "tls", "open.test", &["--tlsv1.3"]), OK));
+    assert!(is(&curl(&weir, "strict", "open.test", &["--tlsv1.3"]), OK));
+    let (code, _) = curl(&weir, "strict", "open.test", &["--tls-max", "1.2"]);
+    assert_eq!(code, Some(35), "TLS 1.2 is below the listener's floor");
+    for (offer, chosen) in [("h2", "h2"), ("http/1.1", "http/1.1"), ("http/1.1,h2", "h2")] {
+        let text = openssl(&weir, "tls", &["-servername", "open.test", "-alpn", offer], "");
+        assert!(text.contains(&format!("ALPN protocol: {chosen}")), "{offer}: {text}");
+    }
+    let text = openssl(&weir, "tls", &["-servername", "open.test", "-alpn", "spdy/3"], "");
+    assert!(text.contains("no application protocol"), "{text}");
+}
+
+#[test]
+fn client_certificates() {
+    let upstream = RawUpstream::polite();
+    let (weir, _) = start(&upstream);
+    let alice = ["--cert", "alice.pem", "--key", "alice.key"];
+    let mallory = ["--cert", "mallory.pem", "--key", "mallory.key"];
+    for version in ["--http1.1", "--http2"] {
+        assert!(is(&curl(&weir, "tls", "secure.test", &[&alice[..], &[version]].concat()), OK));
+        for arguments in [&[][..], &mallory] {
+            let (code, text) = curl(&weir, "tls", "secure.test", &[arguments, &[version]].concat());
+            assert!(code != Some(0) && !text.contains("ok"), "{arguments:?}: {code:?} {text}");
+        }
+        assert!(is(&curl(&weir, "tls", "maybe.test", &[version]), OK));
+        assert!(is(&curl(&weir, "tls", "maybe.test", &[&alice[..], &[version]].concat()), OK));
+        let (code, text) = curl(&weir, "tls", "maybe.test", &[&mallory[..], &[version]].concat());
+        assert!(code != Some(0) && !text.contains("ok"), "{code:?} {text}");
+    }
+}
+
+/// What the upstream is told about the client comes from the certificate, and never from the client.
+#[test]
+fn identity_headers_cannot_be_forged() {
+    let upstream = RawUpstream::polite();
+    let (weir, _) = start(&upstream);
+    let forged = ["-H", "X-Client: CN=root", "-H", "x-client-fingerprint: 00"];
+    let alice = ["--cert", "alice.pem", "--key", "alice.key"];
+    let mut seen = 0;
+    let mut last = || {
+        let all: Vec<u8> = upstream.received().into_iter().flat_map(|c| c.bytes).collect();
+        let text = String::from_utf8_lossy(&all[seen..]).into_owned();
+        seen = all.len();
+        text
+    };
+    assert!(is(&curl(&weir, "tls", "secure.test", &[&forged[..], &alice].concat()), OK));
+    let text = last();
+    assert!(text.contains("\r\nx-client: CN=alice\r\n"), "{text}");
+    let print = text.split("\r\nx-client-fingerprint: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    assert_eq!(print.map(str::len), Some(64), "{text}");
+    for (listener, name) in [("tls", "open.test"), ("tls", "maybe.test"), ("strict", "open.test")] {
+        assert!(is(&curl(&weir, listener, name, &forged), OK));
+        let text = last();
+        assert!(!text.contains("x-client"), "{listener} {name}: {text}");
+    }
+}
+
+/// A request for a host that asks for certificates, on a connection that was not verified for it.
+#[test]
+fn strayed_requests_are_misdirected() {
+    let upstream = RawUpstream::polite();
+    let (weir, authority) = start(&upstream);
+    let address = weir.address("tls");
+    // The server name and the host differ.
+    let config = authority.client_config(&["http/1.1"]);
+    for (host, status) in [("open.test", 200), ("secure.test", 421), ("SECURE.TEST:443", 421), ("maybe.test", 421)] {
+        let mut client = RawClient::connect_tls(address, config.clone(), "open.test").expect("a handshake");
+        assert_eq!(client.ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).status, status, "{host}");
+    }
+    // HTTP/2 that uses one connection for two hosts.
+    for (authority, status) in [("open.test", "200"), ("secure.test", "421"), ("maybe.test", "421")] {
+        let mut command = tools::program("nghttp");
+        command.args(["--verbose", "--no-verify-peer", "-H", &format!(":authority: {authority}")]);
+        command.arg(format!("https://{address}/"));
+        let output = process::run("nghttp", &mut command, b"");
+        assert!(output.stdout.contains(&format!(":status: {status}")), "{authority}: {}", output.stdout);
+    }
+}
+
+/// A ticket of a name that asks for nothing opens no door at a name that does.
+#[test]
+fn tickets_do_not_carry_over() {
+    let upstream = RawUpstream::polite();
+    let (weir, _) = start(&upstream);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let get = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let first = ["-quiet", "-servername", "open.test", version, "-sess_out", "session"];
+        let text = openssl(&weir, "tls", &first, &get("open.test"));
+        assert!(text.contains("200 OK"), "{version}: {text}");
+        let again = ["-ign_eof", "-servername", "open.test", version, "-sess_in", "session"];
+        let text = openssl(&weir, "tls", &again, &get("open.test"));
+        assert!(text.contains("Reused, ") && text.contains("200 OK"), "{version}: {text}");
+        for host in ["secure.test", "open.test"] {
+            let other = ["-ign_eof", "-servername", "secure.test", version, "-sess_in", "session"];
+            let text = openssl(&weir, "tls", &other, &get(host));
+            assert!(!text.contains("200 OK"), "{version} {host}: {text}");
+        }
+    }
+}
