@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST};
+use http::header::{COOKIE, EXPECT, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
@@ -54,6 +54,7 @@ pub(super) fn admit(
     let upgrade = websocket::handshake(x, body)?;
     headers::remove_hop_by_hop(&mut x.headers);
     x.headers.remove(EXPECT);
+    join_cookies(&mut x.headers);
     let proxy = &snapshot.proxy;
     let trusted = headers::is_trusted(session.sender.address, &proxy.trusted);
     x.client = headers::client_address(session.sender.address, &x.headers, &proxy.trusted);
@@ -65,6 +66,23 @@ pub(super) fn admit(
         headers::via(&mut x.headers, x.version, pseudonym);
     }
     Ok(upgrade)
+}
+
+/// One `Cookie` field: HTTP/2 allows to split it for compression, HTTP/1.1 and most applications know only one (RFC
+/// 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (all.next(), all.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for crumb in std::iter::once(second).chain(all) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(crumb.as_bytes());
+        }
+        // The parts are values of fields, and so is what joins them.
+        if let Ok(value) = HeaderValue::from_bytes(&joined) {
+            headers.insert(COOKIE, value);
+        }
+    }
 }
 
 /// Refuses targets in a form that the method or a gateway of HTTP does not know (RFC 9112, section 3.2): the
