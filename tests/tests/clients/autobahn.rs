@@ -12,9 +12,8 @@ use weir_tests::{tools, weir};
 use crate::{echo_server, proxy};
 
 /// Cases of the usual run.
-const SUBSET: [&str; 13] = [
-    "1.*", "2.*", "3.*", "4.*", "5.*", "6.1.*", "6.2.*", "6.20.*", "7.*", "9.1.1", "9.7.1", "10.*", "12.1.1",
-];
+const SUBSET: [&str; 11] =
+    ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.2.1", "10.*", "12.1.1"];
 
 #[test]
 fn worse_in_no_case_than_direct() {
@@ -61,7 +60,7 @@ fn worse_in_no_case_than_direct() {
             }
         }
     }
-    let least = if full { 500 } else { 180 };
+    let least = if full { 500 } else { 240 };
     assert!(direct.len() >= least, "only {} cases ran", direct.len());
     assert!(worse.is_empty(), "{} of {} cases are worse:\n{}", worse.len(), direct.len(), worse.join("\n"));
     println!("Autobahn: {} cases, none worse through weir than direct", direct.len());

@@ -39,7 +39,7 @@ fn nginx() -> (Nginx, String) {
     let sum = write_noise(&folder.path().join("large.bin"), 20 << 20);
     let nginx = Nginx::start(
         folder,
-        "root %DIR%; location /headers { default_type text/plain; return 200 \
+        "root %DIR%; absolute_redirect off; location /headers { default_type text/plain; return 200 \
          \"$request_method $request_uri $http_host $http_x_forwarded_for $http_x_forwarded_proto $http_x_real_ip $http_via\"; }
          location /moved { return 302 /hello.txt; }",
     );
@@ -70,6 +70,9 @@ fn nginx_behind_weir() {
 
         let missing = curl(&weir, &[option, "-o", &to, "-w", "%{http_code}", &format!("{url}/nothing")]);
         assert_eq!(missing, "404", "{case}");
+        if option == "--http2-prior-knowledge" {
+            continue; // curl 7.88 cannot use such a connection twice, to no server
+        }
         let moved = curl(&weir, &[option, "--location", &format!("{url}/moved")]);
         assert_eq!(moved, "hello\n", "{case}");
     }
@@ -82,7 +85,7 @@ fn nginx_sees_who_asks() {
     for (url, option, _) in ways(&weir) {
         let scheme = url.split(':').next().unwrap_or_default().to_owned();
         let via = if option == "--http2-prior-knowledge" || (scheme == "https" && option == "--http2") {
-            "2.0"
+            "2"
         } else if option == "--http1.0" {
             "1.0"
         } else {
@@ -163,40 +166,31 @@ fn uploads_arrive_whole() {
     }
 }
 
-/// The upstream decides on a request with `Expect: 100-continue`: it says yes, no, or nothing at all.
+/// weir answers `Expect: 100-continue` itself as soon as the body is wanted, and not where it refuses the request.
 #[test]
-fn expectations_are_the_upstreams_business() {
+fn expectations() {
     let upstream = RawUpstream::start(|_, served| {
         while let Some(head) = served.head() {
-            if head.starts_with("PUT /no ") {
-                served.send(
-                    "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno",
-                );
-                return;
-            }
-            assert!(head.to_ascii_lowercase().contains("expect: 100-continue"), "{head}");
-            if head.starts_with("PUT /yes ") {
-                served.send("HTTP/1.1 100 Continue\r\n\r\n");
-            }
+            assert!(!head.to_ascii_lowercase().contains("expect:"), "{head}");
             served.take(100_000);
             served.send("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes");
         }
     });
-    let (weir, _) = proxy(upstream.address(), "");
+    let small = "[[routes]]\nname = \"small\"\npath = \"/small\"\nupstream = \"app\"\nmax_body = \"10KiB\"";
+    let (weir, _) = proxy(upstream.address(), small);
     let file = weir.folder().join("upload");
     write_noise(&file, 100_000);
     let path = file.to_string_lossy().into_owned();
-    let base = weir.http("web");
-    let put = |path_: &str, more: &[&str]| {
-        let url = format!("{base}{path_}");
-        let arguments =
-            ["--http1.1", "-H", "Expect: 100-continue", "-T", &path, "-w", " %{http_code} %{size_upload}"];
-        curl(&weir, &[&arguments[..], more, &[&url]].concat())
+    let put = |target: &str| {
+        let url = format!("{}{target}", weir.http("web"));
+        // Without an answer to the expectation curl would wait longer than the test does.
+        let patient = ["--http1.1", "-H", "Expect: 100-continue", "--expect100-timeout", "3600", "-T", &path];
+        let show = ["-w", " %{http_code} %{size_upload}", &url];
+        curl(&weir, &[&patient[..], &show].concat())
     };
-    let patient = ["--expect100-timeout", "60"];
-    assert_eq!(put("/yes", &patient), "yes 200 100000");
-    assert_eq!(put("/no", &patient), "no 413 0", "the body is never sent");
-    assert_eq!(put("/silent", &["--expect100-timeout", "0.1"]), "yes 200 100000");
+    assert_eq!(put("/large"), "yes 200 100000");
+    let refused = put("/small");
+    assert!(refused.ends_with(" 413 0"), "the body is never sent: {refused}");
 }
 
 /// SHA-1 of a file.

@@ -69,7 +69,11 @@ fn tells_upstreams_who_the_client_is() {
         assert_eq!(answer.status, 200, "{}", header.escape_ascii());
         let all: Vec<u8> = upstream.received().into_iter().flat_map(|c| c.bytes).collect();
         let request = String::from_utf8_lossy(&all[seen..]).into_owned();
-        assert!(request.contains(&format!("\r\nx-real-ip: {client}\r\n")), "{}: {request}", header.escape_ascii());
+        assert!(
+            request.contains(&format!("\r\nx-real-ip: {client}\r\n")),
+            "{}: {request}",
+            header.escape_ascii()
+        );
         assert!(request.contains(&format!("\r\nx-forwarded-for: {client}\r\n")), "{request}");
     }
     drop(authority);
@@ -83,7 +87,10 @@ fn comes_before_tls() {
     let connected = RawClient::connect_tls_behind(weir.address("tls"), V1, config, "localhost");
     assert_eq!(connected.expect("a handshake").ask(GET).status, 200);
     let seen = String::from_utf8_lossy(&upstream.received()[0].bytes).into_owned();
-    assert!(seen.contains("\r\nx-real-ip: 192.0.2.7\r\n") && seen.contains("x-forwarded-proto: https"), "{seen}");
+    assert!(
+        seen.contains("\r\nx-real-ip: 192.0.2.7\r\n") && seen.contains("x-forwarded-proto: https"),
+        "{seen}"
+    );
 }
 
 #[test]

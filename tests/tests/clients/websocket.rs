@@ -100,7 +100,7 @@ fn half_close_is_passed_on() {
     assert_eq!(client.rest(), b"100000 bytes, and then nothing");
 }
 
-/// `websocket = false` on a route is a 426, and nothing reaches the upstream.
+/// `websocket = false` on a route is a 403, and nothing reaches the upstream.
 #[test]
 fn route_that_refuses_upgrades() {
     let upstream = RawUpstream::polite();
@@ -108,7 +108,7 @@ fn route_that_refuses_upgrades() {
         "[[routes]]\nname = \"plain\"\npath_prefix = \"/plain\"\nupstream = \"app\"\nwebsocket = false";
     let (weir, _) = proxy(upstream.address(), more);
     let mut client = RawClient::connect(weir.address("web"));
-    assert_eq!(client.ask(&handshake("/plain")).status, 426);
+    assert_eq!(client.ask(&handshake("/plain")).status, 403);
     assert_eq!(upstream.received(), []);
 }
 
