@@ -16,9 +16,9 @@ use crate::run::{self, EXIT_CONFIG};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it went well; after `run`: everything under way came to its end
-  1  it could not go on: an address is taken, or connections were cut at the end of the drain time
+  1  it could not go on, for example because an address is taken
   2  the command line or the configuration is wrong
-  3  `explain`: no route takes the request";
+  3  after `run`: something under way was cut when it stopped; `explain`: no route takes the request";
 
 /// A programmable HTTP and WebSocket reverse proxy.
 #[derive(Debug, Parser)]

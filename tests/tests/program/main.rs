@@ -1,0 +1,24 @@
+//! The program itself: how it starts, what it says, how it stops.
+
+mod demo;
+mod explain;
+mod start;
+mod stop;
+
+use std::net::SocketAddr;
+
+/// A plain listener `web` in front of one upstream; `more` goes first, where top-level keys belong.
+fn configuration(more: &str, upstream: SocketAddr) -> String {
+    format!(
+        "workers = 2\n{more}
+        [[listeners]]
+        name = \"web\"
+        address = \"127.0.0.1:0\"
+        [[routes]]
+        name = \"all\"
+        upstream = \"app\"
+        [upstreams.app]
+        endpoints = [\"{upstream}\"]
+        "
+    )
+}
