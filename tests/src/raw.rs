@@ -229,6 +229,21 @@ impl RawUpstream {
         });
     }
 
+    /// The head of the request with this target, waited for if need be.
+    pub fn head_of(&self, target: &str) -> String {
+        let line = format!(" {target} HTTP/1.1\r\n");
+        self.wait_for(&line);
+        for connection in self.received() {
+            let text = String::from_utf8_lossy(&connection.bytes).into_owned();
+            if let Some(at) = text.find(&line) {
+                let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
+                let head = &text[from..];
+                return head.split_inclusive("\r\n\r\n").next().unwrap_or(head).to_owned();
+            }
+        }
+        unreachable!("it has come")
+    }
+
     /// Waits until every connection has ended, then returns what each brought. Call it when weir has stopped or
     /// closed them.
     pub fn ended(&self) -> Vec<Vec<u8>> {
