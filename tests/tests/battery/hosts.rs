@@ -100,6 +100,8 @@ fn targets() -> Vec<Case> {
         refused("target: asterisk with GET", "RFC 9112, section 3.2.4", b"GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
         refused("target: a fragment", TARGET, b"GET /b#c HTTP/1.1\r\nHost: a\r\n\r\n"),
         refused("target: a fragment in the query", TARGET, b"GET /?b#c HTTP/1.1\r\nHost: a\r\n\r\n"),
+        answered("target: TRACE", "RFC 9110, section 9.3.8", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405)
+            .open(),
         answered(
             "target: CONNECT",
             "RFC 9110, section 9.3.6",

@@ -10,6 +10,7 @@ mod forwarding;
 mod framing;
 mod heads;
 mod hosts;
+mod http2;
 mod response_bodies;
 mod response_case;
 mod responses;
@@ -55,6 +56,11 @@ fn websocket_upgrades() {
     response_case::check(upgrades::cases());
 }
 
+#[test]
+fn http2_requests() {
+    http2::check(http2::cases());
+}
+
 /// The issue that asked for this battery wanted sixty; none may be lost, and names must be unique.
 #[test]
 fn the_battery_is_whole() {
@@ -62,9 +68,10 @@ fn the_battery_is_whole() {
     let responses = [responses::cases(), response_bodies::cases(), upgrades::cases()];
     let mut names: Vec<_> = requests.iter().flatten().map(|case| case.name).collect();
     names.extend(responses.iter().flatten().map(|case| case.name));
+    names.extend(http2::cases().iter().map(|case| case.name));
     let count = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count, "names are unique");
-    assert!(count >= 120, "{count} cases");
+    assert!(count >= 340, "{count} cases");
 }
