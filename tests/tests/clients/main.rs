@@ -1,9 +1,11 @@
 //! Real clients and servers with weir between them.
 
+mod answers;
 mod autobahn;
 mod curl;
 mod grpc;
 mod http2;
+mod layer4;
 mod proxy_protocol;
 mod signalr;
 mod streams;
