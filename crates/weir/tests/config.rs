@@ -96,6 +96,26 @@ fn ten_lines_do_the_origin_case() {
 }
 
 #[test]
+fn an_expired_certificate_is_a_warning() {
+    let folder = broken();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    fs::write(folder.path().join("old.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.path().join("old.key"), key.serialize_pem()).unwrap();
+    let config = "listeners = [{ address = \":443\", tls = { cert = \"old.pem\", key = \"old.key\" } }]\n\
+                  routes = [{ respond = \"ok\" }]\n";
+    fs::write(folder.path().join("old.toml"), config).unwrap();
+    let out = weir(folder.path(), &["check", "old.toml"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("old.pem") && text(&out.stderr).contains("WARN"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
 fn what_is_built_in_is_ok() {
     let out = weir(&root(), &["check"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
@@ -161,7 +181,7 @@ fn explain_tells_route_and_reasons() {
         (vec!["GET", "http://example.com/users/7?x=1"], 0),
         (vec!["POST", "https://example.com/api/%61?x=1", "-H", "X-Beta: 1"], 0),
         (vec!["GET", "/old/page", "-H", "Host: example.com:8080"], 0),
-        (vec!["GET", "http://example.com/nowhere", "--client", "192.0.2.1", "--listener", "plain"], 3),
+        (vec!["GET", "http://example.com/nowhere", "--client", "192.0.2.1", "--listener", "plain"], 4),
         (vec!["GET", "http://example.com/%zz"], 2),
         (vec!["GET", "example.com"], 2),
         (vec!["GET", "/", "--listener", "none"], 2),
@@ -329,5 +349,36 @@ fn json(node: &Node) -> Json {
         Value::Boolean(b) => Json::from(*b),
         Value::Array(list) => list.iter().map(json).collect(),
         Value::Datetime | Value::Table(_) => Json::Null,
+    }
+}
+
+/// What the guide shows is a configuration: every block has a shape that is right, and names only what it defines.
+#[test]
+fn the_guide_shows_what_works() {
+    let guide = fs::read_to_string(root().join("docs/config.md")).unwrap();
+    let blocks: Vec<&str> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4, "the guide has examples");
+    let schema = config::schema();
+    for block in blocks {
+        let mut report = Report::default();
+        let node = Node::parse(0, block, &mut report);
+        report.files.push(config::document::File {
+            name: "guide".into(),
+            folder: "".into(),
+            text: block.into(),
+        });
+        let mut bad = Vec::new();
+        let json = Shape { schema: &schema, report: &mut report, bad: &mut bad }.document(&node);
+        let raw = serde_json::from_value(json).unwrap();
+        config::lower::lower(&raw, &node, &mut report, &mut bad);
+        // The files it names are the reader's own.
+        let text = report.render(false);
+        let wrong = text.lines().filter(|l| l.starts_with("error") || l.starts_with("warning"));
+        let mine = |l: &str| {
+            !l.contains("cannot be opened") && !l.contains("/srv/site") && !l.contains("env:EXAMPLE")
+        };
+        let wrong: Vec<&str> = wrong.filter(|l| mine(l)).collect();
+        assert!(wrong.is_empty(), "{wrong:?} in\n{block}");
     }
 }

@@ -182,7 +182,7 @@ fn explain(path: &str, listener: &str, method: &str, host: &str, target: &str, h
     let line = output.stdout.lines().find_map(|line| line.strip_prefix("route "));
     let line = line.unwrap_or_else(|| panic!("{arguments:?}: {}{}", output.stdout, output.stderr)).trim();
     let route = line.split(':').next().unwrap_or_default();
-    assert_eq!(output.code, Some(if route == NONE { 3 } else { 0 }), "{}", output.stdout);
+    assert_eq!(output.code, Some(if route == NONE { 4 } else { 0 }), "{}", output.stdout);
     for other in ["site", "api", "user", "digits", "write", "search", "near"] {
         assert!(output.stdout.contains(other), "it speaks of every route: {}", output.stdout);
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{COOKIE, EXPECT, HOST};
+use http::header::{COOKIE, EXPECT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
@@ -198,21 +198,4 @@ pub(super) fn limit_body(route: &CompiledRoute, tally: &Tally, mut body: Body) -
         _ if limit == u64::MAX && !tally.is_logged() => body,
         _ => Body::stream(Metered::new(body, limit, tally.meter())),
     })
-}
-
-/// The host field as the upstream is to see it.
-pub(super) fn rewrite_host(headers: &mut HeaderMap, route: &CompiledRoute, endpoint: &str) {
-    use crate::spec::HostRewrite;
-    match &route.spec.host {
-        HostRewrite::Keep => {}
-        HostRewrite::Set(host) => {
-            headers.insert(HOST, host.clone());
-        }
-        HostRewrite::Endpoint => {
-            let host = if endpoint.starts_with("unix:") { "localhost" } else { endpoint };
-            if let Ok(host) = HeaderValue::from_str(host) {
-                headers.insert(HOST, host);
-            }
-        }
-    }
 }

@@ -8,14 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{HOST, SET_COOKIE, TE};
+use http::header::{HOST, HeaderValue, SET_COOKIE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Response, Uri};
 use weir_plugin::{Exchange, Target};
 
 use super::replay::Replay;
 use super::tally::Metered;
-use super::{Session, Tally, admit, is_idempotent, with_facts};
+use super::{Session, Tally, is_idempotent, with_facts};
 use crate::body::Body;
 use crate::error::{self, Blame, Error, Kind};
 use crate::http1::client::{self, Answer, Downstream, Failure, Patience, RequestParts};
@@ -25,10 +25,58 @@ use crate::spec::HostRewrite;
 use crate::upstream::{self, Choice, Endpoint, Group, Http2Sender, Lease};
 use crate::{headers, path};
 
-/// What an upstream is sent, but for the body.
+/// What an upstream is sent, but for the body: what of the exchange is changed for it.
 pub(super) struct Outgoing {
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
+    uri: Option<Uri>,
+    headers: Option<HeaderMap>,
+}
+
+impl Outgoing {
+    /// The route's changes, but for what depends on the endpoint. Copies nothing where there are none.
+    pub(super) fn new(session: &Session, route: &CompiledRoute, x: &Exchange) -> error::Result<Self> {
+        let spec = &route.spec;
+        let uri = match spec.path.is_empty() {
+            true => None,
+            false => Some(with_path(&x.uri, &rewritten_path(session, route, x))?),
+        };
+        let mut headers = None;
+        if !spec.request_headers.is_empty() {
+            let headers = headers.get_or_insert_with(|| x.headers.clone());
+            with_facts(x, session, |facts| headers::edit(headers, &spec.request_headers, facts));
+        }
+        Ok(Outgoing { uri, headers })
+    }
+
+    /// The host field as this endpoint is to see it.
+    pub(super) fn set_host(&mut self, x: &Exchange, route: &CompiledRoute, endpoint: &str) {
+        let host = match &route.spec.host {
+            HostRewrite::Keep => return,
+            HostRewrite::Set(host) => host.clone(),
+            HostRewrite::Endpoint if endpoint.starts_with("unix:") => HeaderValue::from_static("localhost"),
+            HostRewrite::Endpoint => match HeaderValue::from_str(endpoint) {
+                Ok(host) => host,
+                Err(_) => return,
+            },
+        };
+        self.headers.get_or_insert_with(|| x.headers.clone()).insert(HOST, host);
+    }
+
+    /// As the parts of an HTTP/1.1 request.
+    pub(super) fn parts<'a>(&'a self, x: &'a Exchange, upgrade: Option<&'a [u8]>) -> RequestParts<'a> {
+        RequestParts {
+            method: &x.method,
+            uri: self.uri.as_ref().unwrap_or(&x.uri),
+            headers: self.headers.as_ref().unwrap_or(&x.headers),
+            upgrade,
+        }
+    }
+}
+
+/// The path after the route's rewrite.
+pub(super) fn rewritten_path(session: &Session, route: &CompiledRoute, x: &Exchange) -> String {
+    with_facts(x, session, |facts| {
+        path::rewrite(x.uri.path(), &route.spec.path, |name| facts.value(name)).into_owned()
+    })
 }
 
 /// Forwards a request and returns the head of the response with its body.
@@ -43,34 +91,12 @@ pub(super) async fn forward(
     let group = group_of(route)?;
     group.count_request();
     let mut attempts = Attempts { session, route, group, replay: None, tried: Vec::new() };
-    let outgoing = outgoing(session, route, &mut tally.x)?;
+    let outgoing = Outgoing::new(session, route, &tally.x)?;
     attempts.run(tally, body, outgoing, deadline, downstream).await
 }
 
 fn group_of(route: &CompiledRoute) -> error::Result<Arc<Group>> {
     route.group.clone().ok_or_else(|| Error::new(Kind::Internal, "the route has no upstream"))
-}
-
-/// The target and headers for the upstream: the route's changes, but for what depends on the endpoint. Takes the
-/// headers out of the exchange where nobody looks at them any more.
-pub(super) fn outgoing(
-    session: &Session,
-    route: &CompiledRoute,
-    x: &mut Exchange,
-) -> error::Result<Outgoing> {
-    let spec = &route.spec;
-    let mut uri = x.uri.clone();
-    if !spec.path.is_empty() {
-        let path = with_facts(x, session, |facts| {
-            path::rewrite(x.uri.path(), &spec.path, |name| facts.value(name)).into_owned()
-        });
-        uri = with_path(&x.uri, &path)?;
-    }
-    let mut headers = x.headers.clone();
-    if !spec.request_headers.is_empty() {
-        with_facts(x, session, |facts| headers::edit(&mut headers, &spec.request_headers, facts));
-    }
-    Ok(Outgoing { uri, headers })
 }
 
 fn with_path(uri: &Uri, path: &str) -> error::Result<Uri> {
@@ -140,9 +166,7 @@ impl Attempts<'_> {
                 Some(same) => same,
                 None => choose(&self.group, tally, &self.tried).await?,
             };
-            if let HostRewrite::Endpoint | HostRewrite::Set(_) = self.route.spec.host {
-                admit::rewrite_host(&mut outgoing.headers, self.route, &endpoint.address);
-            }
+            outgoing.set_host(&tally.x, self.route, &endpoint.address);
             let lease = match upstream::lease(&self.session.worker, &group, &endpoint, fresh, deadline).await
             {
                 Ok(lease) => lease,
@@ -258,20 +282,14 @@ impl From<Failure> for Failed {
 async fn send_http1(
     connection: client::Connection,
     x: &Exchange,
-    outgoing: &mut Outgoing,
+    outgoing: &Outgoing,
     body: Body,
     patience: Patience,
     deadline: &mut Deadline,
     downstream: &mut impl Downstream,
 ) -> Result<Response<Body>, Failed> {
-    // `TE: trailers` belongs to one HTTP/1.1 hop (RFC 9110, section 10.1.4); HTTP/2 has it end to end.
-    let te = outgoing.headers.remove(TE);
-    let request =
-        RequestParts { method: &x.method, uri: &outgoing.uri, headers: &outgoing.headers, upgrade: None };
-    let answer = client::send(connection, request, body, patience, deadline, downstream).await;
-    if let Some(te) = te {
-        outgoing.headers.insert(TE, te);
-    }
+    let answer =
+        client::send(connection, outgoing.parts(x, None), body, patience, deadline, downstream).await;
     match answer? {
         Answer::Response(head, body) => {
             let mut response = Response::new(body);
@@ -296,9 +314,10 @@ async fn send_http2(
     deadline: &mut Deadline,
 ) -> Result<Response<Body>, Failed> {
     let failed = |error| Failed { error, answered: false, unprocessed: false };
-    let mut headers = outgoing.headers.clone();
-    let uri =
-        absolute(&outgoing.uri, headers.remove(HOST).as_ref(), group.spec.tls.is_some()).map_err(failed)?;
+    let parts = outgoing.parts(x, None);
+    let mut headers = parts.headers.clone();
+    let tls = group.spec.tls.is_some();
+    let uri = absolute(parts.uri, headers.remove(HOST).as_ref(), tls).map_err(failed)?;
     let meter: Rc<Cell<u64>> = Rc::default();
     let body = match body {
         Body::Empty => body,
@@ -329,9 +348,9 @@ async fn send_http2(
 }
 
 /// The target in the form that HTTP/2 wants.
-fn absolute(uri: &Uri, host: Option<&http::HeaderValue>, tls: bool) -> error::Result<Uri> {
+fn absolute(uri: &Uri, host: Option<&HeaderValue>, tls: bool) -> error::Result<Uri> {
     let mut parts = uri.clone().into_parts();
-    let host = host.map_or(&b""[..], http::HeaderValue::as_bytes);
+    let host = host.map_or(&b""[..], HeaderValue::as_bytes);
     let authority = Authority::try_from(host).map_err(|e| Error::because(Kind::BadRequest, "Host", e))?;
     parts.authority = Some(authority);
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });

@@ -169,30 +169,25 @@ async fn exchange(
                 },
                 None => forward::forward(session, route, tally, body, deadline, downstream).await?,
             },
-            _ => own_response(route, session, &tally.x).await,
+            _ => own_response(route, session, &tally.x).await?,
         },
     };
     Ok(Done::Respond(finish(route, session, tally, response).await?))
 }
 
 /// The response of an action without an upstream.
-async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) -> Response<Body> {
+async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) -> Result<Response<Body>> {
     match &route.spec.action {
         Action::Redirect { status, to } => {
-            let _ = (status, to, x, session);
-            Response::new(Body::Empty)
+            with_facts(x, session, |facts| action::redirect(*status, to, facts))
         }
-        Action::Respond { status, headers, body } => {
-            let mut r = Response::new(Body::from(body.clone()));
-            *r.status_mut() = *status;
-            *r.headers_mut() = headers.clone();
-            r
-        }
+        Action::Respond { status, headers, body } => Ok(action::respond(*status, headers, body)),
         Action::Files(files) => {
-            let _ = files;
-            Response::new(Body::Empty)
+            let path = forward::rewritten_path(session, route, x);
+            let query = x.uri.query().unwrap_or_default();
+            action::files::serve(files, &x.method, &x.headers, &path, query).await
         }
-        Action::Upstream(_) => Response::new(Body::Empty),
+        Action::Upstream(_) => Err(Error::new(Kind::Internal, "an upstream as an action without one")),
     }
 }
 
@@ -220,7 +215,7 @@ async fn finish(
         with_facts(&tally.x, session, |facts| headers::edit(response.headers_mut(), edits, facts));
     }
     if let Some(compression) = &route.spec.compression {
-        let _ = compression;
+        response = action::compress::compress(&tally.x.method, &tally.x.headers, response, compression);
     }
     Ok(response)
 }

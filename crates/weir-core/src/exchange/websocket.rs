@@ -16,11 +16,12 @@ use sha1::{Digest, Sha1};
 use tokio::sync::watch;
 use weir_plugin::Exchange;
 
-use super::{Session, Tally, admit, forward};
+use super::forward::{self, Outgoing};
+use super::{Session, Tally};
 use crate::body::Body;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::headers;
-use crate::http1::client::{self, Answer, Downstream, Patience, RequestParts, has_token};
+use crate::http1::client::{self, Answer, Downstream, Patience, has_token};
 use crate::http1::head::ResponseHead;
 use crate::net::{Deadline, Stream};
 use crate::relay::{self, End, Farewell};
@@ -120,11 +121,11 @@ pub(super) async fn open(
         return Err(Error::new(Kind::Internal, "the route has no upstream"));
     };
     group.count_request();
-    let mut outgoing = forward::outgoing(session, route, &mut tally.x)?;
+    let mut outgoing = Outgoing::new(session, route, &tally.x)?;
     let mut tried = Vec::new();
     let (stream, patience) = loop {
         let (group, endpoint) = forward::choose(group, tally, &tried).await?;
-        admit::rewrite_host(&mut outgoing.headers, route, &endpoint.address);
+        outgoing.set_host(&tally.x, route, &endpoint.address);
         match upstream::connect(&group, &endpoint, deadline).await {
             Ok(stream) => {
                 let timeouts = &group.spec.timeouts;
@@ -140,12 +141,7 @@ pub(super) async fn open(
         }
     };
     tally.connected();
-    let request = RequestParts {
-        method: &tally.x.method,
-        uri: &outgoing.uri,
-        headers: &outgoing.headers,
-        upgrade: Some(b"websocket"),
-    };
+    let request = outgoing.parts(&tally.x, Some(b"websocket"));
     let connection = client::Connection::new(stream, None);
     let answer = client::send(connection, request, Body::Empty, patience, deadline, &mut Patient).await;
     tally.responded();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use super::framing::{self, Framing, FramingError};
@@ -339,8 +339,12 @@ fn invalid(error: HeadError) -> Error {
 fn write_head(out: &mut Vec<u8>, request: &RequestParts<'_>, framing: Framing) {
     head::write_request_line(out, request.method, request.uri);
     for (name, value) in request.headers {
-        // An announced length is kept where there is no body: `POST` with `content-length: 0`.
-        if *name != TRANSFER_ENCODING && (*name != CONTENT_LENGTH || framing == Framing::None) {
+        // An announced length is kept where there is no body: `POST` with `content-length: 0`. `TE` belongs to one
+        // HTTP/1.1 hop (RFC 9110, section 10.1.4); only HTTP/2 has it end to end.
+        let dropped = *name == TRANSFER_ENCODING
+            || *name == TE
+            || (*name == CONTENT_LENGTH && framing != Framing::None);
+        if !dropped {
             head::write_field(out, name.as_str(), value.as_bytes());
         }
     }

@@ -159,6 +159,13 @@ impl Decoder {
         }
     }
 
+    /// So many bytes were taken past the decoder.
+    pub(crate) fn skip(&mut self, n: u64) {
+        if let Decoder::Length(left) = self {
+            *left = left.saturating_sub(n);
+        }
+    }
+
     /// How many bytes are still to come, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self {

@@ -15,6 +15,10 @@ use super::framing::{Decoder, Framing};
 use super::io::{Io, Unread};
 use super::sender::write_data;
 use crate::error::{Error, Kind};
+use crate::relay::pipe::Pipe;
+
+/// Data left from which on a pipe is worth its system calls.
+const WORTH_A_PIPE: u64 = 128 << 10;
 
 /// A client's connection, shared by the loop that serves it and the request body that is read from it. Borrowed only
 /// inside of a poll.
@@ -27,6 +31,8 @@ pub struct Incoming {
     received: u64,
     limit: u64,
     meter: Option<Rc<Cell<u64>>>,
+    /// Holds bytes that the kernel moves; there while a large body is moved.
+    pipe: Option<Pipe>,
     /// The client waits for `100 Continue` before it sends the body.
     expects_continue: bool,
     ended: bool,
@@ -88,6 +94,7 @@ impl Incoming {
             received: 0,
             limit: u64::MAX,
             meter: None,
+            pipe: None,
             expects_continue,
             ended: false,
         }
@@ -136,7 +143,7 @@ impl Incoming {
     ) -> Poll<Result<Option<HeaderMap>, TransferError>> {
         if !self.ended {
             let (decoder, received, limit) = (&mut self.decoder, &mut self.received, self.limit);
-            let mut to = Transfer { sink, chunked, received, limit, waits };
+            let mut to = Transfer { sink, chunked, received, limit, waits, pipe: &mut self.pipe };
             let done = match &mut self.source {
                 Source::Client(link) => ready!(to.poll(cx, &mut link.borrow_mut(), decoder)),
                 Source::Upstream(Some(busy)) => ready!(to.poll(cx, &mut busy.io, decoder)),
@@ -326,6 +333,7 @@ struct Transfer<'a> {
     received: &'a mut u64,
     limit: u64,
     waits: &'a mut Waits,
+    pipe: &'a mut Option<Pipe>,
 }
 
 enum Broken {
@@ -357,6 +365,10 @@ impl Transfer<'_> {
             if !from.input.is_empty() {
                 continue;
             }
+            ready!(self.poll_splice(cx, from, decoder))?;
+            if decoder.is_done() {
+                continue;
+            }
             let read = if from.eof {
                 None
             } else {
@@ -372,6 +384,45 @@ impl Transfer<'_> {
                 None => return Poll::Ready(Err(Broken::Read(ReadError::Early))),
             }
         }
+    }
+
+    /// Lets the kernel move the data, where there is much of it and both sides are plain sockets. Ready at once where
+    /// not.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Io,
+        decoder: &mut Decoder,
+    ) -> Poll<Result<(), Broken>> {
+        let (Some(left), false) = (decoder.left(), self.chunked) else { return Poll::Ready(Ok(())) };
+        let (Some(source), Some(sink)) = (from.stream.as_plain(), self.sink.stream.as_plain()) else {
+            return Poll::Ready(Ok(()));
+        };
+        if self.pipe.is_none() {
+            let within_limit = self.received.checked_add(left).is_some_and(|all| all <= self.limit);
+            if left < WORTH_A_PIPE || !within_limit {
+                return Poll::Ready(Ok(()));
+            }
+            *self.pipe = Pipe::take();
+        }
+        let Some(pipe) = self.pipe else { return Poll::Ready(Ok(())) };
+        while let Some(left @ 1..) = decoder.left() {
+            if pipe.waiting() == 0 {
+                *self.waits = Waits::Source;
+                let limit = usize::try_from(left).unwrap_or(usize::MAX);
+                let filled =
+                    ready!(pipe.poll_fill(cx, source, limit)).map_err(|e| Broken::Read(ReadError::Io(e)))?;
+                if filled == 0 {
+                    return Poll::Ready(Err(Broken::Read(ReadError::Early)));
+                }
+            }
+            *self.waits = Waits::Sink;
+            let n = ready!(pipe.poll_drain(cx, sink)).map_err(Broken::Write)? as u64;
+            *self.received += n;
+            decoder.skip(n);
+        }
+        *self.pipe = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Decodes bytes and writes the data among them, until all are used, the body ends or the sink is full.

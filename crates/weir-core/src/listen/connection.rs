@@ -36,7 +36,8 @@ pub(crate) async fn serve(
     let connection = Rc::new(connection);
     match listener.spec.serve {
         Serve::Http => exchange::serve(worker, listener, stream, connection).await,
-        Serve::Tcp => layer4::serve(worker, listener, stream, connection).await,
+        // Boxed, so that connections that are served otherwise have no room taken for it.
+        Serve::Tcp => Box::pin(layer4::serve(worker, listener, stream, connection)).await,
     }
 }
 
@@ -83,4 +84,20 @@ enum Refusal {
     Proxy(#[from] proxy_protocol::Failure),
     #[error("the handshake failed: {0}")]
     Handshake(#[from] crate::tls::HandshakeError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that an async function makes.
+    fn size<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size(serve);
+        assert!(size <= 1280, "the task of a connection takes {size} bytes");
+    }
 }

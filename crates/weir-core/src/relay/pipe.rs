@@ -102,27 +102,6 @@ impl Pipe {
     }
 }
 
-/// Moves bytes from one plain socket to another: ready with how many `to` took, at most `limit`, or 0 when `from`
-/// has ended. What is in the pipe goes first and counts towards `limit`. Pending with bytes in the pipe: `to` is
-/// slow; with none: `from` is. Cancel safe: bytes stay in the pipe.
-#[allow(dead_code, reason = "for bodies of HTTP/1.1 messages")]
-pub(crate) fn poll_splice(
-    cx: &mut Context<'_>,
-    from: &Socket,
-    to: &Socket,
-    pipe: &mut Pipe,
-    limit: u64,
-) -> Poll<io::Result<u64>> {
-    if pipe.waiting() == 0 {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if limit == 0 || ready!(pipe.poll_fill(cx, from, limit))? == 0 {
-            return Poll::Ready(Ok(0));
-        }
-    }
-    let n = ready!(pipe.poll_drain(cx, to))?;
-    Poll::Ready(Ok(n as u64))
-}
-
 /// One splice(2). The kernel takes at most what the pipe holds, whatever is asked for.
 fn move_some(from: BorrowedFd<'_>, to: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
     let limit = limit.min(i32::MAX as usize);

@@ -338,14 +338,17 @@ async fn a_splice_keeps_to_its_limit() {
     let mut pipe = pipe::Pipe::take().unwrap();
     client.write_all(b"one and two").await.unwrap();
     let (Some(from), Some(to)) = (a.as_plain(), b.as_plain()) else { unreachable!("both are plain") };
-    let n = poll_fn(|cx| pipe::poll_splice(cx, from, to, &mut pipe, 3)).await.unwrap();
-    assert_eq!(n, 3);
+    let n = poll_fn(|cx| pipe.poll_fill(cx, from, 3)).await.unwrap();
+    assert_eq!((n, pipe.waiting()), (3, 3));
+    let n = poll_fn(|cx| pipe.poll_drain(cx, to)).await.unwrap();
+    assert_eq!((n, pipe.waiting()), (3, 0));
     let mut got = [0; 3];
     upstream.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"one");
-    let n = poll_fn(|cx| pipe::poll_splice(cx, from, to, &mut pipe, 100)).await.unwrap();
+    let n = poll_fn(|cx| pipe.poll_fill(cx, from, 100)).await.unwrap();
     assert_eq!(n, 8);
+    poll_fn(|cx| pipe.poll_drain(cx, to)).await.unwrap();
     client.shutdown().await.unwrap();
-    let n = poll_fn(|cx| pipe::poll_splice(cx, from, to, &mut pipe, 100)).await.unwrap();
+    let n = poll_fn(|cx| pipe.poll_fill(cx, from, 100)).await.unwrap();
     assert_eq!((n, pipe.waiting()), (0, 0));
 }

@@ -84,3 +84,96 @@ impl TcpRouter {
         names.any.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::spec::{
+        Balance, EndpointAddress, EndpointSpec, Protocol, Retry, TcpRoute, Upstream, UpstreamTimeouts,
+    };
+
+    fn groups() -> HashMap<Arc<str>, Arc<Group>> {
+        let address = EndpointAddress::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        let upstream = Upstream {
+            name: "up".into(),
+            endpoints: vec![EndpointSpec { address, weight: 1 }],
+            balance: Balance::RoundRobin,
+            protocol: Protocol::Http1,
+            tls: None,
+            timeouts: UpstreamTimeouts::default(),
+            max_idle: 1,
+            idle_timeout: Duration::from_secs(1),
+            retry: Retry::default(),
+            skip_refused: Duration::from_secs(1),
+            resolve_every: Duration::from_secs(1),
+            replay_body: 0,
+        };
+        let group = Group::new(&upstream, None).expect("it has an endpoint");
+        HashMap::from([(upstream.name, Arc::new(group))])
+    }
+
+    /// `name listener sni,sni`.
+    fn router(routes: &[&str]) -> Result<TcpRouter, RouteError> {
+        let routes: Vec<TcpRoute> = routes
+            .iter()
+            .map(|words| {
+                let mut words = words.split(' ');
+                let (name, listener) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+                let sni = words.next().into_iter().flat_map(|names| names.split(','));
+                TcpRoute {
+                    name: name.into(),
+                    listener: listener.into(),
+                    sni: sni.map(|name| HostPattern::parse(name).expect("a name")).collect(),
+                    upstream: if name == "lost" { "gone".into() } else { "up".into() },
+                    idle_timeout: Duration::from_secs(1),
+                }
+            })
+            .collect();
+        TcpRouter::new(&routes, &groups())
+    }
+
+    #[test]
+    fn the_most_specific_name_takes_a_connection() {
+        let router = router(&[
+            "any tls",
+            "short tls *.example",
+            "exact tls a.b.example",
+            "long tls *.b.example",
+            "only one a.example",
+        ])
+        .expect("these can be together");
+        for (listener, sni, want) in [
+            ("tls", Some("a.b.example"), Some("exact")),
+            ("tls", Some("A.B.EXAMPLE"), Some("exact")),
+            ("tls", Some("x.b.example"), Some("long")),
+            ("tls", Some("b.example"), Some("short")),
+            ("tls", Some("example"), Some("any")),
+            ("tls", Some(""), Some("any")),
+            ("tls", None, Some("any")),
+            ("one", Some("a.example"), Some("only")),
+            ("one", Some("b.example"), None),
+            ("one", None, None),
+            ("two", Some("a.example"), None),
+        ] {
+            let found = router.find(listener, sni).map(|route| &*route.spec.name);
+            assert_eq!(found, want, "{listener} {sni:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_together_is_named() {
+        for (routes, want) in [
+            (&["a tls", "b tls"][..], "routes a and b take the same requests"),
+            (&["a tls x.example", "b tls y.example,X.example"], "routes a and b take the same requests"),
+            (&["a tls *.example", "b tls *.example"], "routes a and b take the same requests"),
+            (&["lost tls"], "route lost names the upstream gone, which is not there"),
+            (&["a tls x.example,x.example", "b other x.example", "c tls"], ""),
+        ] {
+            let error = router(routes).err().map(|error| error.to_string());
+            assert_eq!(error.unwrap_or_default(), want, "{routes:?}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The server: threads, listeners and their life from start to stop.
 
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::io;

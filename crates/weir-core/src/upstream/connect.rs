@@ -26,7 +26,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// As [`lease`](super::lease).
 pub async fn connect(group: &Group, endpoint: &Endpoint, deadline: &mut Deadline) -> Result<Stream, Error> {
     let connector = group.tls().map(|tls| &tls.bytes);
-    open(group, endpoint, connector, deadline).await.map(|(stream, _)| stream)
+    // On the heap: the task of a connection should have no room for what most of its requests do not need.
+    Box::pin(open(group, endpoint, connector, deadline)).await.map(|(stream, _)| stream)
 }
 
 /// A fresh stream for requests. True: ALPN chose `h2`.
@@ -62,9 +63,20 @@ async fn open(
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            endpoint.skip(group.spec.skip_refused);
-            Err(Error::new(Kind::ConnectTimeout, "the endpoint did not take the connection in time"))
+            let error = too_late(deadline);
+            if error.kind() == Kind::ConnectTimeout {
+                endpoint.skip(group.spec.skip_refused);
+            }
+            Err(error)
         }
+    }
+}
+
+/// Whose time was over: that of the connection, or that of the whole exchange, which blames no endpoint.
+pub(super) fn too_late(deadline: &Deadline) -> Error {
+    match deadline.is_over_cap() {
+        true => Error::new(Kind::ExchangeTimeout, "the request timeout is over"),
+        false => Error::new(Kind::ConnectTimeout, "the endpoint did not take the connection in time"),
     }
 }
 
@@ -218,6 +230,34 @@ mod tests {
         }
         let error = first_of(&[refused, also_refused], 1).await.expect_err("refused");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// TLS to an endpoint that takes the connection and then says nothing.
+    async fn waited_for(group: &Group, deadline: &mut Deadline) -> Error {
+        connect_for_requests(group, &group.endpoints[0], deadline).await.expect_err("silence")
+    }
+
+    #[tokio::test]
+    async fn a_silent_endpoint_is_skipped_unless_the_exchange_had_no_time_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut spec =
+            upstream(&[&listener.local_addr().expect("an address").to_string()], Balance::RoundRobin);
+        spec.tls = Some(crate::spec::UpstreamTls {
+            roots: std::sync::Arc::new(rustls::RootCertStore::empty()),
+            verify: false,
+            server_name: None,
+            client_certificate: None,
+            min_version: crate::spec::TlsVersion::Tls12,
+        });
+        let group = Group::new(&spec, None).expect("a good group");
+        let mut deadline = Deadline::default();
+        deadline.set_cap(Some(Instant::now()));
+        assert_eq!(waited_for(&group, &mut deadline).await.kind(), Kind::ExchangeTimeout);
+        assert!(group.endpoints[0].is_available());
+        spec.timeouts.connect = Duration::from_millis(1);
+        let group = Group::new(&spec, None).expect("a good group");
+        assert_eq!(waited_for(&group, &mut Deadline::default()).await.kind(), Kind::ConnectTimeout);
+        assert!(!group.endpoints[0].is_available());
     }
 
     #[tokio::test]

@@ -35,8 +35,7 @@ async fn echo(listener: TcpListener, accepted: Rc<Cell<usize>>, max_streams: u32
         accepted.set(accepted.get() + 1);
         let service = service_fn(|request: Request<Incoming>| async {
             let seen = format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("host"));
-            let response = Response::builder().header("seen", seen).body(request.into_body());
-            response
+            Response::builder().header("seen", seen).body(request.into_body())
         });
         let mut builder = server::Builder::new(LocalExecutor);
         builder.max_concurrent_streams(max_streams);

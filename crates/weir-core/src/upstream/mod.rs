@@ -4,9 +4,9 @@
 //! is) is atomic or a worker's own. Connections belong to one worker ([`Pools`]) and are found by the id of their
 //! endpoint, which an endpoint keeps over generations as long as its connections stay good.
 //!
-//! In reading order: [`group`] and [`endpoint`] (what there is), [`balance`] (which one is taken), [`pool`] (a
-//! connection to it), [`connect`] (a fresh one), [`http2`] (one that many requests share), [`retry`] (how often
-//! again), [`resolve`] (where a name is), [`shard`] and [`clock`] (what these stand on).
+//! In reading order: `group` and `endpoint` (what there is), `balance` (which one is taken), `pool` (a
+//! connection to it), `connect` (a fresh one), `http2` (one that many requests share), `retry` (how often
+//! again), `resolve` (where a name is), `shard` and `clock` (what these stand on).
 
 mod balance;
 mod clock;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Lease;
-use super::connect::connect_for_requests;
+use super::connect::{connect_for_requests, too_late};
 use super::endpoint::Endpoint;
 use super::group::Group;
 use super::http2::Http2Connection;
@@ -88,6 +88,17 @@ pub async fn lease(
     if let Some(lease) = slot.checkout(fresh) {
         return Ok(lease);
     }
+    // On the heap: the task of a connection should have no room for what most of its requests do not need.
+    Box::pin(open(slot, group, endpoint, deadline)).await
+}
+
+/// A fresh connection, or a place on one that is being made.
+async fn open(
+    slot: Rc<Slot>,
+    group: &Arc<Group>,
+    endpoint: &Arc<Endpoint>,
+    deadline: &mut Deadline,
+) -> Result<Lease, Error> {
     if !slot.expects_http2(group) {
         let (stream, is_http2) = connect_for_requests(group, endpoint, deadline).await?;
         if !is_http2 {
@@ -95,17 +106,13 @@ pub async fn lease(
             return Ok(Lease::Http1 { connection: slot.adopt(stream), reused: false });
         }
         let opened = deadline.run(slot.open_http2(group, stream)).await;
-        opened.unwrap_or_else(|_| Err(too_late()))?;
+        opened.unwrap_or_else(|_| Err(too_late(deadline)))?;
         if let Some(lease) = slot.checkout(true) {
             return Ok(lease);
         }
     }
     let waited = deadline.bound(group.spec.timeouts.connect, slot.wait_for_http2(group, endpoint)).await;
-    waited.unwrap_or_else(|_| Err(too_late()))
-}
-
-fn too_late() -> Error {
-    Error::new(Kind::ConnectTimeout, "the endpoint did not take the connection in time")
+    waited.unwrap_or_else(|_| Err(too_late(deadline)))
 }
 
 /// Looks after the idle connections of a worker: closes those whose time is over or that their upstream closed.
@@ -292,7 +299,7 @@ impl Slot {
             }
             _ => {
                 let opened = deadline.run(self.open_http2(group, stream)).await;
-                opened.unwrap_or_else(|_| Err(too_late()))
+                opened.unwrap_or_else(|_| Err(too_late(&deadline)))
             }
         }
     }

@@ -101,6 +101,17 @@ fn a_connection_that_the_upstream_closed_is_not_given_out() {
 }
 
 #[test]
+fn a_lease_takes_little_room_in_its_task() {
+    let client = Client::new(([127, 0, 0, 1], 80).into(), Protocol::Auto, None);
+    let mut deadline = Deadline::default();
+    let future = lease(&client.worker, &client.group, &client.group.endpoints[0], false, &mut deadline);
+    assert!(size_of_val(&future) <= 128, "{}", size_of_val(&future));
+    drop(future);
+    let future = crate::upstream::connect(&client.group, &client.group.endpoints[0], &mut deadline);
+    assert!(size_of_val(&future) <= 64, "{}", size_of_val(&future));
+}
+
+#[test]
 fn a_slot_is_kept_while_a_connection_of_it_is_out() {
     on_worker(async {
         let (_listener, address) = listen().await;

@@ -17,7 +17,7 @@ use crate::config::value::Leaf;
 use crate::run::EXIT_CONFIG;
 
 /// Exit code: no route takes the request.
-const EXIT_NO_ROUTE: u8 = 3;
+const EXIT_NO_ROUTE: u8 = 4;
 
 /// A request to explain.
 #[derive(Debug, clap::Args)]

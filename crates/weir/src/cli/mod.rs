@@ -15,10 +15,11 @@ use crate::run::{self, EXIT_CONFIG};
 /// Everything after `--help`.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it went well; after `run`: everything under way came to its end
-  1  it could not go on, for example because an address is taken
+  0  it went well; after `run`: everything that was under way came to its end
+  1  `run` could not start, for example because an address is taken
   2  the command line or the configuration is wrong
-  3  after `run`: something under way was cut when it stopped; `explain`: no route takes the request";
+  3  `run` stopped as asked, but something under way was cut
+  4  `explain`: no route takes the request";
 
 /// A programmable HTTP and WebSocket reverse proxy.
 #[derive(Debug, Parser)]
@@ -80,7 +81,15 @@ fn source(path: Option<PathBuf>) -> Source {
 
 /// Loads a configuration; its warnings and errors go to standard error.
 fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
-    match config::load(&source(path)) {
+    // What certificates have to say (one has expired) is a warning in the program log, which is not there yet.
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(colored(&std::io::stderr()))
+        .with_target(false)
+        .without_time()
+        .with_writer(std::io::stderr)
+        .finish();
+    match tracing::subscriber::with_default(subscriber, || config::load(&source(path))) {
         Ok(loaded) => {
             complain(&loaded.report);
             Ok(loaded)

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use weir_core::spec::pattern::anchored;
 use weir_core::spec::{EndpointAddress, HashKey, HostPattern, ListenAddress};
 
 /// A value written as a string.
@@ -142,9 +143,9 @@ impl Leaf for Duration {
         let ms = self.as_millis();
         match ms {
             0 => "0s".into(),
-            _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-            _ if ms % 60_000 == 0 && ms > 120_000 => format!("{}m", ms / 60_000),
-            _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+            _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) && ms > 120_000 => format!("{}m", ms / 60_000),
+            _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
             _ => format!("{ms}ms"),
         }
     }
@@ -353,24 +354,7 @@ impl Leaf for HostPattern {
     const WANT: &'static str = "a host without port: \"example.com\" or \"*.example.com\"";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        if let Some(rest) = lower.strip_prefix("*.") {
-            return match is_host(rest) {
-                true => Ok(HostPattern::Suffix(format!(".{rest}").into())),
-                false => Err(format!("`{rest}` is not a host name")),
-            };
-        }
-        if lower.contains('*') {
-            return Err("`*` can only stand for the first labels, as in `*.example.com`".into());
-        }
-        let address = lower.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        if address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok()) || is_host(&lower) {
-            return Ok(HostPattern::Exact(lower.into()));
-        }
-        Err(match lower.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => "a host is written without its port".into(),
-            _ => format!("`{text}` is not a host name"),
-        })
+        HostPattern::parse(text).map_err(|e| e.problem)
     }
 
     fn show(&self) -> String {
@@ -406,16 +390,8 @@ impl Leaf for Pattern {
         "a regular expression; it must match the whole value, `^` and `$` are not needed";
 
     fn parse(text: &str) -> Result<Self, String> {
-        // Compiled on its own first: `)(` must not become valid by the group around it.
-        let anchored = Regex::new(text).and_then(|_| Regex::new(&format!("\\A(?:{text})\\z")));
-        match anchored {
-            Ok(regex) => Ok(Pattern { source: text.to_owned(), regex }),
-            Err(regex::Error::Syntax(message)) => {
-                let last = message.lines().last().unwrap_or_default();
-                Err(last.strip_prefix("error: ").unwrap_or(last).to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        let regex = anchored(text).map_err(|e| e.problem)?;
+        Ok(Pattern { source: text.to_owned(), regex })
     }
 
     fn show(&self) -> String {
@@ -469,3 +445,6 @@ impl Leaf for Mode {
         format!("{:04o}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

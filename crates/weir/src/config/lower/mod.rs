@@ -6,7 +6,6 @@ mod names;
 mod proxy;
 mod route;
 mod telemetry;
-mod template;
 mod tls;
 mod upstream;
 

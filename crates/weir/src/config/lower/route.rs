@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use weir_core::path;
-use weir_core::spec::{self, Action, PathPattern, ValueMatch};
+use weir_core::spec::pattern::template_parts;
+use weir_core::spec::{self, Action, HeaderEdits, PathPattern, PatternError, ValueMatch, ValueTemplate};
 
 use super::names::Names;
-use super::{Lower, all, arc, template};
+use super::{Lower, all, arc};
 use crate::config::document::At;
 use crate::config::raw;
 use crate::config::report::did_you_mean;
@@ -32,7 +32,7 @@ impl Lower<'_> {
         let captures: Vec<Arc<str>> = paths
             .iter()
             .flat_map(|p| match p {
-                PathPattern::Template(t) => template::captures(t).collect(),
+                PathPattern::Template(t) => t.names().cloned().collect::<Vec<_>>(),
                 PathPattern::Regex(r) => r.capture_names().flatten().map(arc).collect(),
                 _ => Vec::new(),
             })
@@ -86,62 +86,30 @@ impl Lower<'_> {
     fn paths(&mut self, raw: &raw::Route, at: &At) -> Vec<PathPattern> {
         let mut paths = Vec::new();
         for (i, text) in raw.path.as_slice().iter().enumerate() {
-            let at = at.key("path").index(i);
-            if !self.plain_path(text, &at) {
-                continue;
-            }
-            match template::path(text) {
-                Ok(t) if template::captures(&t).next().is_some() => paths.push(PathPattern::Template(t)),
-                Ok(_) => paths.extend(self.normal(text, &at).map(|p| PathPattern::Exact(p.into()))),
-                Err(message) => {
-                    let told = self.error(&at, message, "");
-                    if text.ends_with('*') {
-                        told.help("for a path and everything below it use `path_prefix`, or {rest*}");
-                    }
-                }
-            }
+            let parse = if text.contains(['{', '}']) { PathPattern::template } else { PathPattern::exact };
+            paths.extend(self.pattern(parse(text), &at.key("path").index(i)));
         }
         for (i, text) in raw.path_prefix.as_slice().iter().enumerate() {
             let at = at.key("path_prefix").index(i);
-            if text.contains(['{', '*']) {
+            if text.contains('{') {
                 self.error(&at, "a prefix has no placeholders", "")
                     .help("write path = \"/users/{id}/{rest*}\" for a prefix with placeholders");
-            } else if self.plain_path(text, &at)
-                && let Some(path) = self.normal(text, &at)
-            {
-                // By whole segments, so the slash at the end says nothing.
-                let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
-                paths.push(PathPattern::Prefix(arc(path)));
+            } else {
+                paths.extend(self.pattern(PathPattern::prefix(text), &at));
             }
         }
         paths.extend(raw.path_regex.as_slice().iter().map(|p| PathPattern::Regex(p.0.regex.clone())));
         paths
     }
 
-    /// A path in the form in which requests are matched: `%7E` is `~`, `%c3` is `%C3`.
-    fn normal(&mut self, text: &str, at: &At) -> Option<String> {
-        match path::normalise(text, &spec::PathPolicy::default()) {
-            Ok(path) => Some(path.into_owned()),
-            Err(error) => {
-                self.error(at, format!("no request has this path: {error}"), "");
+    fn pattern<T>(&mut self, parsed: Result<T, PatternError>, at: &At) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(PatternError { problem, help }) => {
+                self.error(at, problem, "").help(help);
                 None
             }
         }
-    }
-
-    fn plain_path(&mut self, text: &str, at: &At) -> bool {
-        if !text.starts_with('/') {
-            self.error(at, "a path starts with `/`", "").help(format!("write \"/{text}\""));
-            return false;
-        }
-        if let Some(bad) = text.chars().find(|c| c.is_ascii_control() || matches!(c, ' ' | '?' | '#')) {
-            let told = self.error(at, format!("a path cannot have `{}` in it", bad.escape_default()), "");
-            if bad == '?' {
-                told.help("conditions on the query go to `query`");
-            }
-            return false;
-        }
-        true
     }
 
     fn conditions<N>(
@@ -313,14 +281,12 @@ impl Lower<'_> {
 
     /// The name of a header that may be changed: framing and connection headers are weir's own.
     fn edited(&mut self, name: &str, at: &At) -> Option<HeaderName> {
-        const OWN: [&str; 7] =
-            ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
         match HeaderName::parse(name) {
             Ok(name) if name == http::header::HOST => {
                 self.key_error(at, "`host` is not changed as a header", "").help("use `upstream_host`");
                 None
             }
-            Ok(name) if OWN.contains(&name.as_str()) => {
+            Ok(name) if HeaderEdits::forbidden(&name) => {
                 self.key_error(at, format!("`{name}` belongs to the connection and is weir's own"), "");
                 None
             }
@@ -332,31 +298,17 @@ impl Lower<'_> {
         }
     }
 
-    fn template(&mut self, text: &str, captures: &[Arc<str>], at: &At) -> Option<spec::ValueTemplate> {
-        let whole = HeaderValue::parse(text);
-        let parts = template::parts(text);
-        match (whole, parts) {
-            (Err(message), _) | (_, Err(message)) => {
-                self.error(at, message, "");
-                None
-            }
-            (Ok(_), Ok(parts)) => {
-                self.known(&parts, &IN_HEADERS, captures, at);
-                Some(match parts.as_slice() {
-                    [] => spec::ValueTemplate::Fixed(HeaderValue::from_static("")),
-                    [spec::TemplatePart::Literal(text)] => {
-                        spec::ValueTemplate::Fixed(HeaderValue::from_str(text).ok()?)
-                    }
-                    _ => spec::ValueTemplate::Parts(parts),
-                })
-            }
+    fn template(&mut self, text: &str, captures: &[Arc<str>], at: &At) -> Option<ValueTemplate> {
+        let template = self.pattern(ValueTemplate::parse(text), at)?;
+        if let ValueTemplate::Parts(parts) = &template {
+            self.known(parts, &IN_HEADERS, captures, at);
         }
+        Some(template)
     }
 
     fn placeholders(&mut self, text: &str, known: &[&str], captures: &[Arc<str>], at: &At) {
-        match template::parts(text) {
-            Ok(parts) => self.known(&parts, known, captures, at),
-            Err(message) => drop(self.error(at, message, "")),
+        if let Some(parts) = self.pattern(template_parts(text), at) {
+            self.known(&parts, known, captures, at);
         }
     }
 
@@ -385,8 +337,13 @@ impl Lower<'_> {
         {
             let Some(text) = value else { continue };
             let at = at.key(key);
-            if self.plain_path(text, &at) && key == "replace" {
+            if key == "replace" {
                 self.placeholders(text, &[], captures, &at);
+            }
+            if !text.starts_with('/') {
+                self.error(&at, "a path starts with `/`", "").help(format!("write \"/{text}\""));
+            } else if text.contains(|c: char| c.is_ascii_control() || matches!(c, ' ' | '?' | '#')) {
+                self.error(&at, "a path has no spaces, `?` or `#` in it", "");
             }
         }
         spec::PathRewrite {

@@ -1,0 +1,249 @@
+//! Binding, accepting and its limits.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+
+use super::*;
+
+#[test]
+fn port_0_is_told_and_every_worker_listens_there() {
+    let mut spec = greeting(|_| ());
+    spec.listeners.push(listener("six", ListenAddress::Tcp("[::1]:0".parse().unwrap())));
+    let server = Running::new(&spec, 3);
+    assert_ne!(server.address("main").port(), 0);
+    assert!(server.address("six").is_ipv6());
+    assert_eq!(server.server.as_ref().unwrap().workers(), 3);
+    // Each connection stays open, so that the kernel has to go round.
+    let mut clients: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    let mut workers = HashMap::new();
+    for client in &mut clients {
+        expect(client, "hello");
+    }
+    drop(clients);
+    for _ in 0..64 {
+        *workers.entry(server.seen().worker).or_insert(0) += 1;
+    }
+    assert_eq!(workers.len(), 3, "{workers:?}");
+}
+
+#[test]
+fn a_second_server_does_not_share_the_port() {
+    let first = Running::new(&greeting(|_| ()), 2);
+    let taken = ListenAddress::Tcp(first.address("main"));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut spec = greeting(|main| main.address = taken.clone());
+    spec.listeners.insert(0, listener("before", ListenAddress::Tcp(free)));
+    let error = start(&spec).err().unwrap();
+    assert_eq!((&*error.listener, &error.address), ("main", &taken));
+    assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+    TcpListener::bind(free).expect("all or none: what was bound before is let go");
+    for address in ["0.0.0.0", "127.0.0.1"] {
+        let address = format!("{address}:{}", first.address("main").port());
+        assert!(TcpListener::bind(&address).is_err(), "{address}");
+    }
+    expect(&mut first.connect(), "hello");
+}
+
+#[test]
+fn a_unix_socket_has_its_mode_and_is_removed_at_the_end() {
+    let folder = std::env::temp_dir().join(format!("weir-{}-unix", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    // A socket that nobody listens on any more.
+    drop(UnixListener::bind(&path).unwrap());
+    let address = ListenAddress::Unix { path: path.clone(), mode: 0o621 };
+    let spec = greeting(|main| main.address = address);
+    let mut server = Running::new(&spec, 2);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o621);
+    for _ in 0..8 {
+        expect(&mut UnixStream::connect(&path).unwrap(), "hello");
+        assert_eq!(server.seen().peer, "unix:");
+    }
+    assert_eq!(start(&spec).err().unwrap().source.kind(), io::ErrorKind::AddrInUse);
+    expect(&mut UnixStream::connect(&path).unwrap(), "hello");
+    server.seen();
+    server.drain(LONG);
+    assert!(!path.exists(), "the file is still there");
+
+    std::fs::write(&path, "precious").unwrap();
+    assert_eq!(start(&spec).err().unwrap().source.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn fresh_connections_go_to_the_worker_with_the_fewest() {
+    let server = Running::new(&greeting(|main| main.balance = AcceptBalance::Connections), 4);
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let mut client = server.connect();
+        // It is counted before the next one comes.
+        expect(&mut client, "hello");
+        clients.push(client);
+    }
+    drop(clients);
+    let mut workers = [0; 4];
+    for _ in 0..16 {
+        workers[usize::try_from(server.seen().worker).unwrap()] += 1;
+    }
+    assert_eq!(workers, [4; 4]);
+}
+
+#[test]
+fn a_listener_has_no_more_connections_than_it_may() {
+    let server = Running::new(&greeting(|main| main.max_connections = 3), 2);
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        expect(client, "hello");
+    }
+    assert!(is_closed(&mut server.connect()));
+    drop(clients.pop());
+    server.seen();
+    // The log is told a moment before the connection stops to count.
+    assert!((0..1000).any(|_| !is_closed(&mut server.connect())), "no room came free");
+}
+
+#[test]
+fn a_client_has_no_more_connections_than_it_may() {
+    let spec = greeting(|main| {
+        main.max_connections_per_client = 1;
+        main.proxy_protocol = Some(ProxyProtocol { trusted: vec!["127.0.0.1/32".parse().unwrap()] });
+    });
+    let server = Running::new(&spec, 1);
+    let connect = |header: &str| {
+        let mut client = server.connect();
+        client.write_all(header.as_bytes()).unwrap();
+        client
+    };
+    let mut first = connect("PROXY TCP4 1.1.1.1 2.2.2.2 1000 80\r\nearly");
+    expect(&mut first, "helloearly");
+    assert!(is_closed(&mut connect("PROXY TCP4 1.1.1.1 2.2.2.2 1001 80\r\n")), "the same client");
+    let mut other = connect("PROXY TCP4 1.1.1.2 2.2.2.2 1000 80\r\n");
+    expect(&mut other, "hello");
+    assert!(is_closed(&mut connect("GET / HTTP/1.1\r\n\r\n")), "a trusted sender must send the header");
+    drop(first);
+    let seen = server.seen();
+    assert_eq!((seen.peer.as_str(), seen.bytes), ("1.1.1.1:1000", (5, 10)));
+}
+
+#[test]
+fn a_header_of_a_stranger_is_data() {
+    let spec = greeting(|main| {
+        main.proxy_protocol = Some(ProxyProtocol { trusted: vec!["10.0.0.0/8".parse().unwrap()] });
+    });
+    let server = Running::new(&spec, 1);
+    let mut client = server.connect();
+    client.write_all(b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n").unwrap();
+    expect(&mut client, "helloPROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n");
+    let local = client.local_addr().unwrap();
+    drop(client);
+    assert_eq!(server.seen().peer, local.to_string());
+}
+
+#[test]
+fn a_header_that_does_not_come_in_time_ends_the_connection() {
+    let spec = greeting(|main| {
+        main.handshake_timeout = Duration::from_millis(30);
+        main.proxy_protocol = Some(ProxyProtocol { trusted: vec!["127.0.0.1/32".parse().unwrap()] });
+    });
+    let server = Running::new(&spec, 1);
+    let mut client = server.connect();
+    client.write_all(b"PROXY").unwrap();
+    assert!(is_closed(&mut client));
+}
+
+/// Runs a test that is marked `ignore` in a process of its own, after these shell commands.
+fn child(first: &str, name: &str, change: impl FnOnce(&mut Command)) -> std::process::Child {
+    let test = format!("server::tests::listeners::{name}");
+    let script = format!("{first}; exec \"$0\" --exact {test} --ignored --nocapture");
+    let this = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(this).stdin(Stdio::piped()).stdout(Stdio::piped());
+    change(&mut command);
+    command.spawn().unwrap()
+}
+
+/// The address that a child prints.
+fn told(child: &mut std::process::Child) -> SocketAddr {
+    let mut lines = io::BufRead::lines(io::BufReader::new(child.stdout.as_mut().unwrap()));
+    loop {
+        let line = lines.next().expect("the child ended").unwrap();
+        if let Some((_, address)) = line.split_once("address ") {
+            return address.parse().unwrap();
+        }
+    }
+}
+
+/// Serves until its input ends, in a child.
+fn serve_for_parent(spec: &Spec) {
+    let server = Running::new(spec, 1);
+    println!("\naddress {}", server.address("main"));
+    let _ = io::stdin().read(&mut [0]);
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn child_with_few_files() {
+    let mut spec = greeting(|_| ());
+    // A client that says nothing takes one file and no upstream.
+    spec.tcp_routes = vec![route("hello", &["one.test"])];
+    let Ok(greeter) = std::env::var("GREETER") else { return };
+    let greeter = greeter.parse().unwrap();
+    spec.upstreams = vec![upstream("hello", &[greeter])];
+    serve_for_parent(&spec);
+}
+
+#[test]
+fn without_free_files_it_waits_and_goes_on_later() {
+    let greeter = greeter("hello").to_string();
+    let mut server = child("ulimit -n 40", "child_with_few_files", |command| {
+        command.env("GREETER", greeter);
+    });
+    let address = told(&mut server);
+    // More than its files suffice for: the others wait in the kernel's queue.
+    let crowd: Vec<_> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut late = TcpStream::connect(address).unwrap();
+    late.write_all(&super::traffic::hello("one.test")).unwrap();
+    late.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
+    let before = cpu_ticks(server.id());
+    assert_eq!(late.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "it should have to wait");
+    let ticks = cpu_ticks(server.id()) - before;
+    assert!(ticks < 30, "it span: {ticks} of 60 ticks");
+    drop(crowd);
+    late.set_read_timeout(Some(LONG)).unwrap();
+    expect(&mut late, "hello");
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
+
+/// The processor time of a process so far, in hundredths of a second.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn child_of_a_service_manager() {
+    if std::env::var_os("LISTEN_FDS").is_none() {
+        return;
+    }
+    serve_for_parent(&greeting(|main| main.address = ListenAddress::Inherited("web".into())));
+}
+
+#[test]
+fn a_socket_may_be_passed_in() {
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = passed.local_addr().unwrap();
+    let first = "exec 3</dev/null 4<&2 2>&1; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=other:web";
+    let mut server = child(first, "child_of_a_service_manager", |command| {
+        command.stderr(Stdio::from(std::os::fd::OwnedFd::from(passed)));
+    });
+    assert_eq!(told(&mut server), address);
+    expect(&mut TcpStream::connect(address).unwrap(), "hello");
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
