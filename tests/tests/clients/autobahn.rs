@@ -41,7 +41,7 @@ fn worse_in_no_case_than_direct() {
     let mut command = Command::new(python.trim());
     command.arg(weir::root().join("tests/autobahn/wstest.py")).arg(tools::cache().join("autobahn"));
     command.args(["-m", "fuzzingclient", "-s"]).arg(&spec_path).current_dir(report.path());
-    let minutes = if full { 30 } else { 5 };
+    let minutes = if full { 120 } else { 5 };
     let output = process::run_for("wstest", &mut command, b"", std::time::Duration::from_secs(60 * minutes));
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
 

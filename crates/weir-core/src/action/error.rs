@@ -80,7 +80,7 @@ fn meaning(status: StatusCode) -> &'static str {
         413 => "The request body is too large.",
         414 => "The address is too long.",
         421 => "This connection cannot be used for this host. Try again on a new one.",
-        426 => "There is no WebSocket here.",
+        426 => "Only version 13 of WebSocket is spoken here.",
         431 => "The request headers are too large.",
         501 => "The request asks for something that is not supported.",
         502 => "The server behind this one gave no valid answer.",

@@ -34,7 +34,7 @@ pub struct Route {
     pub request_timeout: Option<Duration>,
     /// Response compression; `None`: off.
     pub compression: Option<Arc<Compression>>,
-    /// WebSocket upgrades; `None` refuses them with 426 on this route.
+    /// WebSocket upgrades; `None` refuses them with 403 on this route.
     pub websocket: Option<WebSocket>,
     /// Plugins in order.
     pub plugins: Vec<Arc<dyn Plugin>>,

@@ -61,7 +61,7 @@ pub struct Route {
     pub request_timeout: Option<Time>,
     /// Response compression: true, or a table of settings.
     pub compression: Switch<Compression>,
-    /// WebSocket upgrades: true, false (refused with 426), or a table of settings.
+    /// WebSocket upgrades: true, false (refused with 403), or a table of settings.
     pub websocket: Switch<WebSocket>,
 }
 
