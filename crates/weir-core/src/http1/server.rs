@@ -23,7 +23,7 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Outcome, Session, Switch, Tally};
 use crate::net::Deadline;
-use crate::worker::Stage;
+use crate::worker::{Stage, Worker};
 
 /// What of an unread request body is read to keep the connection.
 const MAX_SKIP: u64 = 256 << 10;
@@ -61,8 +61,10 @@ impl Server<'_> {
             // The server itself is gone when this fails: as good as draining.
             let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
         });
+        // Once is enough for the task to be woken when it comes to that.
+        let _ = poll_fn(|cx| Poll::Ready(draining.as_mut().poll(cx))).await;
         loop {
-            let next = match self.read_head(draining.as_mut()).await {
+            let next = match self.read_head().await {
                 Ok(Some(head)) => self.exchange(head).await,
                 Ok(None) => return None,
                 Err(error) => self.refuse(error).await,
@@ -80,10 +82,7 @@ impl Server<'_> {
     }
 
     /// The next request head; None when the connection ends where it may.
-    async fn read_head(
-        &mut self,
-        draining: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Option<RequestHead>, Error> {
+    async fn read_head(&mut self) -> Result<Option<RequestHead>, Error> {
         let (link, deadline) = (&self.link, &mut self.deadline);
         let limits = &self.session.listener.spec.http;
         let first = if self.served == 0 { limits.header_timeout } else { limits.keep_alive_timeout };
@@ -93,7 +92,7 @@ impl Server<'_> {
             fields: limits.max_headers,
             blank: 0,
             begun: None,
-            draining,
+            worker: &self.session.worker,
         };
         poll_fn(move |cx| {
             if let Poll::Ready(head) = reader.poll(cx, &mut link.borrow_mut()) {
@@ -127,7 +126,7 @@ impl Server<'_> {
         let body = self.request_body(&head, framing);
         let mut downstream = Client { link: &self.link, informational: version == Version::HTTP_11 };
         let handled = exchange::handle(self.session, head, body, &mut self.deadline, &mut downstream);
-        let (response, mut tally) = match Box::pin(handled).await {
+        let (response, mut tally) = match handled.await {
             Outcome::Respond(response, tally) => (response, tally),
             Outcome::Switch(switch) => return self.switch(switch).await,
         };
@@ -293,7 +292,7 @@ fn poll_skip(io: &mut Io, decoder: &mut Decoder, skipped: &mut u64, cx: &mut Con
 }
 
 /// Reads a request head.
-struct HeadReader<'a, F> {
+struct HeadReader<'a> {
     finder: Finder,
     limit: usize,
     fields: usize,
@@ -301,10 +300,10 @@ struct HeadReader<'a, F> {
     blank: u8,
     /// Whether its first byte was there when last looked at.
     begun: Option<bool>,
-    draining: Pin<&'a mut F>,
+    worker: &'a Worker,
 }
 
-impl<F: Future<Output = ()>> HeadReader<'_, F> {
+impl HeadReader<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<Option<RequestHead>, Error>> {
         loop {
             // RFC 9112, section 2.2: an empty line before a request is skipped.
@@ -329,8 +328,8 @@ impl<F: Future<Output = ()>> HeadReader<'_, F> {
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(None)),
-                Poll::Pending if io.input.is_empty() => {
-                    return self.draining.as_mut().poll(cx).map(|()| Ok(None));
+                Poll::Pending if io.input.is_empty() && self.worker.stage() >= Stage::Draining => {
+                    return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => return Poll::Pending,
             }
