@@ -155,7 +155,7 @@ async fn exchange(
     body = admit::limit_body(route, tally, body)?;
     if websocket.is_none() {
         let timeout = route.spec.request_timeout.unwrap_or(session.listener.spec.http.request_timeout);
-        deadline.set_cap((!timeout.is_zero()).then(|| tokio::time::Instant::now() + timeout));
+        deadline.set_cap(timeout);
     }
     let chain = Chain::new(&session.worker, route)?;
     tally.chain = chain.clone();

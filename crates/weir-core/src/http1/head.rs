@@ -102,9 +102,12 @@ fn with_fields<'b, T>(
     })
 }
 
-/// Fields that share the head's memory.
-fn map_fields(head: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, httparse::Error> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 6);
+/// Fields that a request usually gets on its way.
+const FORWARDING: usize = 6;
+
+/// Fields that share the head's memory, in a map with room for some more.
+fn map_fields(head: &Bytes, fields: &[Header<'_>], spare: usize) -> Result<HeaderMap, httparse::Error> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + spare);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| httparse::Error::HeaderName)?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
@@ -138,7 +141,7 @@ pub(crate) fn parse_request(head: &Bytes, max_fields: usize) -> Result<RequestHe
             method: Method::from_bytes(method).map_err(|_| httparse::Error::Token)?,
             uri: Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| httparse::Error::Token)?,
             version: version(request.version),
-            headers: map_fields(head, request.headers)?,
+            headers: map_fields(head, request.headers, FORWARDING)?,
         })
     });
     match parsed {
@@ -174,7 +177,7 @@ pub(crate) fn parse_response(head: &Bytes, max_fields: usize) -> Result<Response
         Ok(ResponseHead {
             status,
             version: version(response.version),
-            headers: map_fields(head, response.headers)?,
+            headers: map_fields(head, response.headers, 0)?,
         })
     })
 }
@@ -212,6 +215,7 @@ pub(crate) fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
 
 /// Appends a field.
 pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

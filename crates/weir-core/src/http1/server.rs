@@ -101,7 +101,7 @@ impl Server<'_> {
             let begun = !link.borrow().input.is_empty();
             if reader.begun != Some(begun) {
                 reader.begun = Some(begun);
-                deadline.set_cap(None);
+                deadline.set_cap(Duration::ZERO);
                 deadline.set(if begun { limits.header_timeout } else { first });
             }
             deadline.poll(cx).map(|_| match begun {
@@ -264,7 +264,7 @@ impl Server<'_> {
                 }
             }
         });
-        self.deadline.set_cap(None);
+        self.deadline.set_cap(Duration::ZERO);
         let _ = self.deadline.bound(LINGER, linger).await;
     }
 }

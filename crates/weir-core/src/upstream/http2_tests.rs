@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
+use crate::net::deadline::Coarse;
 use crate::spec::Protocol;
 use crate::upstream::Lease;
 use crate::upstream::pool::tests::{Client, listen, on_worker};
@@ -117,10 +118,10 @@ fn an_idle_connection_is_swept_away_by_time() {
         let (client, accepted) = echo_server(100).await;
         let response = client.get().await.expect("a response");
         drop(response);
-        client.worker.pools.sweep(Instant::now() + Duration::from_secs(59));
+        client.worker.pools.sweep(Instant::now() + Duration::from_secs(59), Coarse::now());
         drop(client.get().await.expect("a response"));
         assert_eq!(accepted.get(), 1);
-        client.worker.pools.sweep(Instant::now() + Duration::from_secs(61));
+        client.worker.pools.sweep(Instant::now() + Duration::from_secs(61), Coarse::now());
         assert!(client.worker.pools.is_empty());
         drop(client.get().await.expect("a response"));
         assert_eq!(accepted.get(), 2);

@@ -16,6 +16,7 @@ use super::group::Group;
 use super::http2::Http2Connection;
 use crate::error::{Error, Kind};
 use crate::http1::client::{Connection, Home};
+use crate::net::deadline::Coarse;
 use crate::net::{Deadline, Socket, Stream};
 use crate::spec::Protocol;
 use crate::worker::{Stage, Worker};
@@ -50,7 +51,7 @@ struct Return(Weak<Slot>);
 /// Connections that wait for a request, the last to come the first to go.
 struct IdleList<C> {
     /// The longest idle in front.
-    connections: VecDeque<(C, Instant)>,
+    connections: VecDeque<(C, Coarse)>,
     max: usize,
     timeout: Duration,
 }
@@ -127,7 +128,7 @@ pub async fn sweep(worker: Rc<Worker>) {
             tokio::time::sleep(SWEEP).await;
         };
         tokio::select! {
-            () = pause => worker.pools.sweep(Instant::now()),
+            () = pause => worker.pools.sweep(Instant::now(), Coarse::now()),
             changed = stage.changed() => {
                 if changed.is_err() || *stage.borrow_and_update() == Stage::Ending {
                     worker.pools.clear();
@@ -154,11 +155,11 @@ impl Pools {
         self.slots.borrow().iter().flatten().all(|slot| slot.is_empty())
     }
 
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant, coarse: Coarse) {
         for place in self.slots.borrow_mut().iter_mut() {
             let Some(slot) = place else { continue };
             let timeout = slot.idle.borrow().timeout;
-            slot.idle.borrow_mut().sweep(now);
+            slot.idle.borrow_mut().sweep(coarse);
             slot.shared.borrow_mut().retain(|connection| {
                 let idle = connection.idle_since();
                 connection.is_usable() && idle.is_none_or(|since| now.duration_since(since) < timeout)
@@ -201,7 +202,7 @@ impl Slot {
         if fresh {
             return None;
         }
-        let taken = self.idle.borrow_mut().take(Instant::now);
+        let taken = self.idle.borrow_mut().take(Coarse::now);
         taken.map(|connection| Lease::Http1 { connection, reused: true })
     }
 
@@ -323,7 +324,7 @@ impl Home for Return {
     fn put(&self, connection: Connection) {
         // Without a slot the worker is ending.
         let Some(slot) = self.0.upgrade() else { return };
-        let surplus = slot.idle.borrow_mut().put(connection, Instant::now());
+        let surplus = slot.idle.borrow_mut().put(connection, Coarse::now());
         slot.filled.notify_one();
         drop(surplus);
     }
@@ -345,7 +346,7 @@ impl<C: Idle> IdleList<C> {
     }
 
     /// Adds a connection; gives back the one that is too many, if any.
-    fn put(&mut self, connection: C, now: Instant) -> Option<C> {
+    fn put(&mut self, connection: C, now: Coarse) -> Option<C> {
         if self.max == 0 {
             return Some(connection);
         }
@@ -355,9 +356,9 @@ impl<C: Idle> IdleList<C> {
     }
 
     /// The connection that came last, of those that are still good; stale ones on the way are closed.
-    fn take(&mut self, now: impl Fn() -> Instant) -> Option<C> {
+    fn take(&mut self, now: impl Fn() -> Coarse) -> Option<C> {
         while let Some((mut connection, since)) = self.connections.pop_back() {
-            if now().duration_since(since) >= self.timeout {
+            if now().since(since) >= self.timeout {
                 // All that came before are older still.
                 self.connections.clear();
                 return None;
@@ -370,10 +371,10 @@ impl<C: Idle> IdleList<C> {
     }
 
     /// Closes what is stale or was idle for too long.
-    fn sweep(&mut self, now: Instant) {
+    fn sweep(&mut self, now: Coarse) {
         let timeout = self.timeout;
         self.connections
-            .retain_mut(|(connection, since)| now.duration_since(*since) < timeout && !connection.is_stale());
+            .retain_mut(|(connection, since)| now.since(*since) < timeout && !connection.is_stale());
     }
 }
 

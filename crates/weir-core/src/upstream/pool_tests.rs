@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
+use crate::net::deadline::Coarse;
 use crate::snapshot::Snapshot;
 use crate::spec::{Balance, Spec, TlsVersion, UpstreamTls};
 use crate::upstream::group::tests::upstream;
@@ -93,7 +94,7 @@ fn a_connection_that_the_upstream_closed_is_not_given_out() {
         client.put(connection);
         drop(listener.accept().await);
         while !client.worker.pools.is_empty() {
-            client.worker.pools.sweep(Instant::now());
+            client.worker.pools.sweep(Instant::now(), Coarse::now());
             tokio::task::yield_now().await;
         }
         assert!(!client.http1(false).await.1);
@@ -117,10 +118,10 @@ fn a_slot_is_kept_while_a_connection_of_it_is_out() {
         let (_listener, address) = listen().await;
         let client = Client::new(address, Protocol::Http1, None);
         let (connection, _) = client.http1(false).await;
-        client.worker.pools.sweep(Instant::now());
+        client.worker.pools.sweep(Instant::now(), Coarse::now());
         client.put(connection);
         assert!(client.http1(false).await.1);
-        client.worker.pools.sweep(Instant::now());
+        client.worker.pools.sweep(Instant::now(), Coarse::now());
         assert!(client.worker.pools.slots.borrow().iter().flatten().next().is_none());
     });
 }
@@ -219,7 +220,7 @@ fn numbers(list: &IdleList<Fake>) -> Vec<u32> {
 
 #[test]
 fn the_last_to_come_is_the_first_to_go() {
-    let (mut list, now) = (list(8), Instant::now());
+    let (mut list, now) = (list(8), Coarse::now());
     (1..=3).for_each(|n| assert!(list.put(fake(n), now).is_none()));
     let order: Vec<u32> = std::iter::from_fn(|| list.take(|| now)).map(|f| f.0).collect();
     assert_eq!(order, [3, 2, 1]);
@@ -227,7 +228,7 @@ fn the_last_to_come_is_the_first_to_go() {
 
 #[test]
 fn one_too_many_costs_the_longest_idle() {
-    let (mut list, now) = (list(2), Instant::now());
+    let (mut list, now) = (list(2), Coarse::now());
     assert!(list.put(fake(1), now).is_none());
     assert!(list.put(fake(2), now).is_none());
     assert_eq!(list.put(fake(3), now).map(|f| f.0), Some(1));
@@ -238,28 +239,28 @@ fn one_too_many_costs_the_longest_idle() {
 
 #[test]
 fn stale_and_expired_ones_are_not_given_out() {
-    let (mut list, now) = (list(8), Instant::now());
+    let (mut list, now) = (list(8), Coarse::now());
     let (old, stale) = (fake(1), fake(3));
     list.put(old, now);
-    list.put(fake(2), now + Duration::from_secs(30));
-    list.put(stale.clone(), now + Duration::from_secs(30));
+    list.put(fake(2), now.after(Duration::from_secs(30)));
+    list.put(stale.clone(), now.after(Duration::from_secs(30)));
     stale.1.set(true);
-    assert_eq!(list.take(|| now + Duration::from_secs(70)).map(|f| f.0), Some(2));
-    assert!(list.take(|| now + Duration::from_secs(70)).is_none(), "the last one is too old");
+    assert_eq!(list.take(|| now.after(Duration::from_secs(70))).map(|f| f.0), Some(2));
+    assert!(list.take(|| now.after(Duration::from_secs(70))).is_none(), "the last one is too old");
     assert!(list.connections.is_empty());
 }
 
 #[test]
 fn a_sweep_closes_what_is_stale_or_expired_and_keeps_the_order() {
-    let (mut list, now) = (list(8), Instant::now());
+    let (mut list, now) = (list(8), Coarse::now());
     let stale = fake(3);
     list.put(fake(1), now);
-    list.put(fake(2), now + Duration::from_secs(30));
-    list.put(stale.clone(), now + Duration::from_secs(30));
-    list.put(fake(4), now + Duration::from_secs(30));
+    list.put(fake(2), now.after(Duration::from_secs(30)));
+    list.put(stale.clone(), now.after(Duration::from_secs(30)));
+    list.put(fake(4), now.after(Duration::from_secs(30)));
     stale.1.set(true);
-    list.sweep(now + Duration::from_secs(60));
+    list.sweep(now.after(Duration::from_secs(60)));
     assert_eq!(numbers(&list), [2, 4]);
-    list.sweep(now + Duration::from_secs(90));
+    list.sweep(now.after(Duration::from_secs(90)));
     assert!(list.connections.is_empty());
 }
