@@ -1,7 +1,7 @@
 //! Message bodies on their way through.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -19,7 +19,7 @@ pub enum Body {
     Full(Bytes),
     /// From an HTTP/1 connection, client or upstream.
     Http1(Box<http1::Incoming>),
-    /// From an HTTP/2 stream, client or upstream.
+    /// From an HTTP/2 stream of a client.
     Http2(hyper::body::Incoming),
     /// Made or changed on the way.
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = Error>>>),
@@ -54,7 +54,15 @@ impl HttpBody for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Body::Http1(body) => body.poll_frame(cx),
-            Body::Http2(body) => Pin::new(body).poll_frame(cx).map_err(from_hyper),
+            Body::Http2(body) => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                Some(frame) => Poll::Ready(Some(frame.map_err(broke_off))),
+                // A stream that was reset without an error: its body is not whole.
+                None if !body.is_end_stream() => {
+                    let error = Error::new(Kind::ClientGone, "the request body ended early");
+                    Poll::Ready(Some(Err(error)))
+                }
+                None => Poll::Ready(None),
+            },
             Body::Stream(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -93,7 +101,6 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// An HTTP/2 stream that broke off. Who is to blame depends on which side it was: the reader of the body knows.
-fn from_hyper(error: hyper::Error) -> Error {
-    Error::because(Kind::UpstreamClosed, "the HTTP/2 stream broke off", error)
+fn broke_off(error: hyper::Error) -> Error {
+    Error::because(Kind::ClientGone, "the client's HTTP/2 stream broke off", error)
 }

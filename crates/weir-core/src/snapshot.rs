@@ -32,6 +32,11 @@ pub struct Snapshot {
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
 
+/// A snapshot as a worker holds it: the count of references that requests change is the worker's own, so that no two
+/// workers write to the same cache line.
+#[allow(clippy::redundant_allocation, reason = "the second count is the point")]
+pub type Current = std::rc::Rc<Arc<Snapshot>>;
+
 /// Why a [`Spec`] does not make a snapshot. Every one of these names what in the spec is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {

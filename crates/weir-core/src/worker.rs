@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use weir_plugin::{Connection, Instance, Plugin, PluginError};
 
 use crate::listen::limits::Hold;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
 
 /// How far the process is on its way to the end.
@@ -26,15 +26,18 @@ pub enum Stage {
     Ending,
 }
 
+/// A plugin and its instance on a worker.
+type Running = (Arc<dyn Plugin>, Rc<dyn Instance>);
+
 /// What lives on one worker. Never leaves its thread.
 pub struct Worker {
     /// 0 for the first.
     pub index: usize,
     /// The published snapshot, and this thread's own count of references to it.
     published: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
-    current: RefCell<Rc<Arc<Snapshot>>>,
+    current: RefCell<Current>,
     /// Plugins that run on this worker, by the address of the plugin that the entry keeps alive.
-    instances: RefCell<HashMap<*const (), (Arc<dyn Plugin>, Rc<dyn Instance>)>>,
+    instances: RefCell<HashMap<*const (), Running>>,
     /// The name of no route.
     no_name: Arc<str>,
     /// Idle connections to upstreams.
@@ -69,7 +72,7 @@ impl Worker {
     }
 
     /// The newest snapshot: one atomic load, and a count of references that no other thread touches.
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Current {
         let mut published = self.published.borrow_mut();
         let newest = published.load();
         let mut current = self.current.borrow_mut();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{COOKIE, EXPECT};
+use http::header::{ALLOW, COOKIE, EXPECT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
@@ -53,6 +53,8 @@ pub(super) fn admit(
     }
     let upgrade = websocket::handshake(x, body)?;
     headers::remove_hop_by_hop(&mut x.headers);
+    // Only now: `Connection` must not take away what weir tells.
+    tell_identity(session, &mut x.headers);
     x.headers.remove(EXPECT);
     join_cookies(&mut x.headers);
     let proxy = &snapshot.proxy;
@@ -102,7 +104,8 @@ fn normalise(x: &mut Exchange, snapshot: &Snapshot) -> Result<()> {
     let path = path::normalise(x.uri.path(), &snapshot.proxy.path)
         .map_err(|reject| Error::new(Kind::BadRequest, reject.detail()))?;
     let changed = match path {
-        Cow::Borrowed(path) if path.len() == x.uri.path().len() => None,
+        // `http://host?query` has no path of its own.
+        Cow::Borrowed(path) if path.len() == x.uri.path().len() && has_path(&x.uri) => None,
         path => {
             let target = match x.uri.query() {
                 Some(query) => format!("{path}?{query}"),
@@ -122,16 +125,17 @@ fn normalise(x: &mut Exchange, snapshot: &Snapshot) -> Result<()> {
     Ok(())
 }
 
+fn has_path(uri: &Uri) -> bool {
+    uri.path_and_query().is_some_and(|target| target.as_str().starts_with(['/', '*']))
+}
+
 /// A request for a host with a client-authentication policy must come on a connection that was verified for it (RFC
-/// 9110, section 15.5.20); who the client is, is told to upstreams.
-fn check_policy(session: &Session, x: &mut Exchange, tls: &Tls) -> Result<()> {
+/// 9110, section 15.5.20).
+fn check_policy(session: &Session, x: &Exchange, tls: &Tls) -> Result<()> {
     let Some(acceptor) = &session.listener.tls else { return Ok(()) };
     let wanted = acceptor.policy_for(headers::host_name(&x.headers));
     if wanted != 0 && wanted != tls.policy {
         return Err(Error::new(Kind::Misdirected, "the connection was not verified for this host's clients"));
-    }
-    if let (Some(client), Some(names)) = (&tls.client, acceptor.identity_headers(tls.policy)) {
-        tell_identity(&mut x.headers, client, names);
     }
     Ok(())
 }
@@ -139,7 +143,15 @@ fn check_policy(session: &Session, x: &mut Exchange, tls: &Tls) -> Result<()> {
 /// Characters of a PEM text that must not stand in a field, and `%` itself.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn tell_identity(headers: &mut HeaderMap, client: &ClientCertificate, names: &ClientAuthHeaders) {
+/// Tells upstreams who the client is.
+fn tell_identity(session: &Session, headers: &mut HeaderMap) {
+    let (Some(tls), Some(acceptor)) = (&session.connection.tls, &session.listener.tls) else { return };
+    if let (Some(client), Some(names)) = (&tls.client, acceptor.identity_headers(tls.policy)) {
+        set_identity(headers, client, names);
+    }
+}
+
+fn set_identity(headers: &mut HeaderMap, client: &ClientCertificate, names: &ClientAuthHeaders) {
     let pem = || {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(&client.der);
@@ -168,7 +180,7 @@ pub(super) fn route<'a>(
     snapshot: &'a Snapshot,
     x: &mut Exchange,
 ) -> Result<&'a Arc<CompiledRoute>> {
-    let found = snapshot.router.find(&Question {
+    let question = Question {
         listener: &session.listener.spec.name,
         host: headers::host_name(&x.headers),
         path: x.uri.path(),
@@ -176,8 +188,18 @@ pub(super) fn route<'a>(
         method: &x.method,
         headers: &x.headers,
         client: x.client,
-    });
-    let found = found.ok_or_else(|| Error::new(Kind::NoRoute, "no route takes the request"))?;
+    };
+    let Some(found) = snapshot.router.find(&question) else {
+        let allowed = snapshot.router.allowed(&question);
+        if allowed.is_empty() {
+            return Err(Error::new(Kind::NoRoute, "no route takes the request"));
+        }
+        let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
+            x.response_headers.insert(ALLOW, allowed);
+        }
+        return Err(Error::new(Kind::MethodNotAllowed, "no route takes the request with this method"));
+    };
     x.captures = found.captures;
     x.route = found.route.spec.name.clone();
     Ok(found.route)

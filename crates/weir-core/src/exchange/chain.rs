@@ -13,7 +13,10 @@ use crate::worker::Worker;
 
 /// The plugins of a route on this worker. Empty and without memory of its own where the route has none.
 #[derive(Clone, Default)]
-pub(crate) struct Chain(Option<Rc<[(Hooks, Rc<dyn Instance>)]>>);
+pub(crate) struct Chain(Option<Rc<[Link]>>);
+
+/// A plugin with the hooks that it wants.
+type Link = (Hooks, Rc<dyn Instance>);
 
 impl Chain {
     /// The chain of a route; instances are made on first use and kept by the worker.
@@ -28,7 +31,7 @@ impl Chain {
         Ok(Chain(Some(route.spec.plugins.iter().map(instance).collect::<Result<_>>()?)))
     }
 
-    fn iter(&self) -> impl DoubleEndedIterator<Item = &(Hooks, Rc<dyn Instance>)> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &Link> {
         self.0.iter().flat_map(|plugins| plugins.iter())
     }
 

@@ -186,16 +186,8 @@ impl Attempts<'_> {
             };
             let sent = match lease {
                 Lease::Http1 { connection, .. } => {
-                    send_http1(
-                        connection,
-                        &tally.x,
-                        &mut outgoing,
-                        replay.next(),
-                        patience,
-                        deadline,
-                        downstream,
-                    )
-                    .await
+                    send_http1(connection, &tally.x, &outgoing, replay.next(), patience, deadline, downstream)
+                        .await
                 }
                 Lease::Http2(sender) => {
                     send_http2(sender, &group, &tally.x, &outgoing, replay.next(), patience, deadline).await
@@ -222,7 +214,7 @@ impl Attempts<'_> {
             };
             let safe =
                 failed.unprocessed || (!failed.answered && (idempotent || group.spec.retry.non_idempotent));
-            if failed.error.kind().blame() != Blame::Upstream || !whole || !safe {
+            if !is_worth_a_retry(&failed.error) || !whole || !safe {
                 return Err(failed.error);
             }
             if reused && failed.error.kind() == Kind::UpstreamClosed {
@@ -245,7 +237,7 @@ impl Attempts<'_> {
         tally: &Tally,
         error: Error,
     ) -> error::Result<()> {
-        if error.kind().blame() != Blame::Upstream || !self.has_retry(group, tally) {
+        if !is_worth_a_retry(&error) || !self.has_retry(group, tally) {
             return Err(error);
         }
         tracing::debug!(endpoint = %endpoint.address, %error, "trying again");
@@ -262,6 +254,11 @@ impl Attempts<'_> {
         }
         response
     }
+}
+
+/// Whether another attempt may go better: it was the upstream's fault, and there is time left.
+pub(super) fn is_worth_a_retry(error: &Error) -> bool {
+    error.kind().blame() == Blame::Upstream && error.kind() != Kind::ExchangeTimeout
 }
 
 /// Why an attempt failed.
@@ -319,16 +316,18 @@ async fn send_http2(
     let tls = group.spec.tls.is_some();
     let uri = absolute(parts.uri, headers.remove(HOST).as_ref(), tls).map_err(failed)?;
     let meter: Rc<Cell<u64>> = Rc::default();
+    let failure: Rc<Cell<Option<Error>>> = Rc::default();
     let body = match body {
         Body::Empty => body,
-        body => Body::stream(Metered::new(body, u64::MAX, meter.clone())),
+        body => Body::stream(Metered::new(body, u64::MAX, meter.clone()).telling(failure.clone())),
     };
     let mut send = pin!(sender.send(x.method.clone(), uri, headers, body));
     let mut progress = None;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = send.as_mut().poll(cx) {
+            // Of a body that broke off hyper only says that the stream was reset.
             return Poll::Ready(answer.map_err(|e| Failed {
-                error: e.error,
+                error: failure.take().unwrap_or(e.error),
                 answered: false,
                 unprocessed: e.unprocessed,
             }));

@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::{ALLOW, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Response, StatusCode};
 use weir_plugin::{Connection, Exchange};
 
@@ -48,6 +49,7 @@ pub(crate) struct Session {
 }
 
 /// What becomes of a request.
+#[allow(clippy::large_enum_variant, reason = "made and taken apart once a request, never stored")]
 pub(crate) enum Outcome {
     /// This is sent.
     Respond(Response<Body>, Tally),
@@ -130,7 +132,19 @@ fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
     tracing::debug!(request_id = ?tally.x.request_id, %error, "answered by weir");
     let id = tally.x.request_id.to_str().unwrap_or_default();
     let accept = tally.x.headers.get(http::header::ACCEPT);
-    let response = action::error::respond(error.kind(), accept, id, &tally.snapshot.proxy.error_pages);
+    let mut response = action::error::respond(error.kind(), accept, id, &tally.snapshot.proxy.error_pages);
+    let headers = response.headers_mut();
+    match error.kind() {
+        Kind::MethodNotAllowed => {
+            let known = tally.x.response_headers.remove(ALLOW);
+            headers.insert(ALLOW, known.unwrap_or(action::files::ALLOW));
+        }
+        Kind::WebSocketVersion => {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        _ => {}
+    }
     tally.failed(error);
     tally.x.status = response.status();
     response
@@ -206,6 +220,9 @@ async fn finish(
             response = reply;
             tally.x.status = response.status();
         } else {
+            if tally.x.status.is_informational() {
+                return Err(Error::new(Kind::Plugin, "a plugin made the status an informational one"));
+            }
             *response.status_mut() = tally.x.status;
             std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
         }

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,13 +16,13 @@ use crate::body::Body;
 use crate::error::{Blame, Error, Kind};
 use crate::http1::head::RequestHead;
 use crate::log::{Record, Timings};
-use crate::snapshot::Snapshot;
+use crate::snapshot::Current;
 use crate::upstream::Choice;
 
 /// An exchange from its head to its end. Dropped before [`Tally::end`], the client has left.
 pub(crate) struct Tally {
     pub(crate) x: Box<Exchange>,
-    pub(crate) snapshot: Rc<Arc<Snapshot>>,
+    pub(crate) snapshot: Current,
     pub(crate) chain: Chain,
     /// Body bytes sent to the client.
     pub(crate) sent: u64,
@@ -47,7 +46,7 @@ struct Log {
 }
 
 impl Tally {
-    pub(crate) fn open(session: &Session, snapshot: Rc<Arc<Snapshot>>, head: RequestHead) -> Self {
+    pub(crate) fn open(session: &Session, snapshot: Current, head: RequestHead) -> Self {
         let log = snapshot.access_log.is_some().then(|| Log {
             target: head.uri.clone(),
             started: SystemTime::now(),
@@ -131,6 +130,11 @@ impl Tally {
         self.failure = Some((error.kind(), error.detail()));
     }
 
+    /// Whether there is nobody to answer.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        self.failure.is_some_and(|(kind, _)| kind == Kind::ClientGone)
+    }
+
     /// Whether the bytes that follow on the connection cannot be trusted to be a request.
     pub(crate) fn must_close(&self) -> bool {
         let unclear = [Kind::BadRequest, Kind::RequestTimeout, Kind::NotImplemented, Kind::ClientGone];
@@ -182,11 +186,17 @@ pub(crate) struct Metered {
     body: Body,
     limit: u64,
     meter: Rc<Cell<u64>>,
+    failure: Option<Rc<Cell<Option<Error>>>>,
 }
 
 impl Metered {
     pub(crate) fn new(body: Body, limit: u64, meter: Rc<Cell<u64>>) -> Self {
-        Metered { body, limit, meter }
+        Metered { body, limit, meter, failure: None }
+    }
+
+    /// Tells why the body broke off, for a reader that does not.
+    pub(crate) fn telling(self, failure: Rc<Cell<Option<Error>>>) -> Self {
+        Metered { failure: Some(failure), ..self }
     }
 }
 
@@ -199,6 +209,9 @@ impl HttpBody for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(Err(error)), Some(failure)) = (&frame, &self.failure) {
+            failure.set(Some(Error::new(error.kind(), error.detail())));
+        }
         if let Some(Ok(frame)) = &frame {
             let n = frame.data_ref().map_or(0, |data| data.len() as u64);
             self.meter.set(self.meter.get() + n);

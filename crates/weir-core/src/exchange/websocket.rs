@@ -19,7 +19,7 @@ use weir_plugin::Exchange;
 use super::forward::{self, Outgoing};
 use super::{Session, Tally};
 use crate::body::Body;
-use crate::error::{Blame, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::headers;
 use crate::http1::client::{self, Answer, Downstream, Patience, has_token};
 use crate::http1::head::ResponseHead;
@@ -133,7 +133,7 @@ pub(super) async fn open(
             }
             Err(e) => {
                 let left = tally.x.attempts < group.spec.retry.attempts;
-                if !left || e.kind().blame() != Blame::Upstream || !group.take_retry() {
+                if !left || !forward::is_worth_a_retry(&e) || !group.take_retry() {
                     return Err(e);
                 }
                 tried.push(endpoint.id);

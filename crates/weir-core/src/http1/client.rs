@@ -148,7 +148,7 @@ pub(crate) async fn send(
         broken: None,
         informational: 0,
     };
-    let mut progress = (u64::MAX, Waits::Sink);
+    let mut progress = None;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = state.poll(cx, downstream) {
             return Poll::Ready(answer);
@@ -156,10 +156,11 @@ pub(crate) async fn send(
         if state.upload.is_none() && downstream.poll_gone(cx).is_ready() {
             return state.fail(Error::new(Kind::ClientGone, "the client left before the response"));
         }
-        let now = state.upload.as_ref().map_or((0, Waits::Sink), |upload| (upload.sent, upload.waits));
-        let client = now.1 == Waits::Source;
-        if now != progress {
-            progress = now;
+        let now = state.upload.as_ref().map(|upload| (upload.sent, upload.waits));
+        let now = (now, state.busy.as_ref().map_or(0, |busy| busy.io.waiting()));
+        let client = now.0.is_some_and(|(_, waits)| waits == Waits::Source);
+        if progress != Some(now) {
+            progress = Some(now);
             deadline.set(if client { patience.client } else { patience.response });
         }
         if deadline.poll(cx).is_pending() {
@@ -237,6 +238,7 @@ impl Sending<'_> {
         if let Err(e) = written {
             self.broken = Some(e);
             self.upload = None;
+            busy.keep = false;
         }
         Ok(())
     }
@@ -339,11 +341,13 @@ fn invalid(error: HeadError) -> Error {
 fn write_head(out: &mut Vec<u8>, request: &RequestParts<'_>, framing: Framing) {
     head::write_request_line(out, request.method, request.uri);
     for (name, value) in request.headers {
-        // An announced length is kept where there is no body: `POST` with `content-length: 0`. `TE` belongs to one
-        // HTTP/1.1 hop (RFC 9110, section 10.1.4); only HTTP/2 has it end to end.
-        let dropped = *name == TRANSFER_ENCODING
-            || *name == TE
-            || (*name == CONTENT_LENGTH && framing != Framing::None);
+        // Without a body only `content-length: 0` stays, as of an empty POST: plugins may have set what they like. `TE`
+        // belongs to one HTTP/1.1 hop (RFC 9110, section 10.1.4); only HTTP/2 has it end to end.
+        let dropped = match *name {
+            TRANSFER_ENCODING | TE | CONNECTION | UPGRADE => true,
+            CONTENT_LENGTH => framing != Framing::None || value != "0",
+            _ => false,
+        };
         if !dropped {
             head::write_field(out, name.as_str(), value.as_bytes());
         }

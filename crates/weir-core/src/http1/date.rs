@@ -15,7 +15,10 @@ pub(crate) fn write(out: &mut Vec<u8>) {
         let mut now = now.borrow_mut();
         let fresh = now.as_ref().filter(|(until, _)| Coarse::now() < *until);
         if fresh.is_none() {
-            *now = Some((Coarse::now().after(Duration::from_millis(500)), httpdate::fmt_http_date(SystemTime::now())));
+            *now = Some((
+                Coarse::now().after(Duration::from_millis(500)),
+                httpdate::fmt_http_date(SystemTime::now()),
+            ));
         }
         if let Some((_, date)) = &*now {
             super::head::write_field(out, "date", date.as_bytes());

@@ -38,6 +38,7 @@ pub struct Incoming {
     ended: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "the body that holds it is boxed")]
 enum Source {
     Client(Link),
     /// None once the connection went back to its pool.
@@ -129,7 +130,11 @@ impl Incoming {
                 Some(counted.map(|()| Frame::data(data)))
             }
             Ok(None) => self.end().transpose().map(|trailers| trailers.map(Frame::trailers)),
-            Err(e) => Some(Err(self.blame(e))),
+            Err(e) => {
+                // The decoder may be ahead of the input: nobody may read on.
+                self.ended = true;
+                Some(Err(self.blame(e)))
+            }
         })
     }
 
@@ -176,7 +181,10 @@ impl Incoming {
         };
         match taken {
             Ok(n) => self.count(n)?,
-            Err(e) => return Err(self.blame(e)),
+            Err(e) => {
+                self.ended = true;
+                return Err(self.blame(e));
+            }
         }
         match &self.decoder {
             Decoder::Length(0) => self.end().map(|_| true),
@@ -268,6 +276,8 @@ impl Drop for Incoming {
             meter.set(self.received);
         }
         if let (Source::Client(link), false, false) = (&self.source, self.ended, self.expects_continue)
+            // Bytes in a pipe have left the socket: where the next request begins is not known any more.
+            && self.pipe.as_ref().is_none_or(|pipe| pipe.waiting() == 0)
             && let Ok(mut io) = link.try_borrow_mut()
         {
             let decoder = std::mem::replace(&mut self.decoder, Decoder::Length(0));

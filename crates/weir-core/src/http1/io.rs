@@ -122,6 +122,11 @@ impl Io {
         }
     }
 
+    /// How many bytes wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.output.len()
+    }
+
     /// Whether bytes wait to be written.
     pub(crate) fn has_output(&self) -> bool {
         !self.output.is_empty()

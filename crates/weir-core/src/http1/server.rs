@@ -115,6 +115,7 @@ impl Server<'_> {
     /// One request and its response. An error means that the connection is of no more use.
     async fn exchange(&mut self, head: RequestHead) -> Result<Next, Error> {
         self.served += 1;
+        self.deadline.set_cap(Duration::ZERO);
         let version = head.version;
         let framing = match framing::of_request(version, &head.headers) {
             Ok(framing) => framing,
@@ -130,6 +131,10 @@ impl Server<'_> {
             Outcome::Respond(response, tally) => (response, tally),
             Outcome::Switch(switch) => return self.switch(switch).await,
         };
+        if tally.is_client_gone() {
+            tally.end(None);
+            return Ok(Next::Close);
+        }
         keep &= self.session.worker.stage() == Stage::Serving && !tally.must_close();
         keep &= !matches!(self.link.borrow().unread, Unread::Unknown);
         let sent = self.respond(response, is_head, version, &mut keep, &mut tally).await;
@@ -140,6 +145,7 @@ impl Server<'_> {
 
     /// Answers a request that cannot be served and closes.
     async fn refuse(&mut self, error: Error) -> Result<Next, Error> {
+        self.deadline.set_cap(Duration::ZERO);
         let (response, mut tally) = exchange::refuse(self.session, error);
         let sent = self.respond(response, false, Version::HTTP_11, &mut false, &mut tally).await;
         tally.end(sent.as_ref().err());
@@ -186,9 +192,14 @@ impl Server<'_> {
                 return Poll::Ready(done.map_err(sending_error));
             }
             let wait = if sender.waits == Waits::Sink { idle } else { tally.upstream_idle };
-            if progress != Some((sender.sent, sender.waits)) {
-                progress = Some((sender.sent, sender.waits));
+            let now = (sender.sent, sender.waits, link.borrow().waiting());
+            if progress != Some(now) {
+                progress = Some(now);
                 deadline.set(wait);
+            }
+            let quiet = sender.waits == Waits::Source && matches!(link.borrow().unread, Unread::Nothing);
+            if quiet && link.borrow_mut().poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Error::new(Kind::ClientGone, "the client left during the response")));
             }
             if deadline.poll(cx).is_pending() {
                 return Poll::Pending;

@@ -87,7 +87,7 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
             return Poll::Ready(());
         }
         let busy = active.0.get() > 0;
-        if busy != !idle_since_active {
+        if busy == idle_since_active {
             idle_since_active = !busy;
             if busy { deadline.clear() } else { deadline.set(limits.keep_alive_timeout) }
         }

@@ -16,7 +16,7 @@ use crate::log::{Record, Timings};
 use crate::net::{Deadline, Rewind, Stream};
 use crate::relay::{self, Carried, Farewell};
 use crate::route::CompiledTcpRoute;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Current;
 use crate::tls::sniff::{self, Sniff};
 use crate::upstream::{self, Choice};
 use crate::worker::Worker;
@@ -27,7 +27,7 @@ struct Story {
     started: SystemTime,
     since: Instant,
     timings: Timings,
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: Current,
 }
 
 /// Connects an accepted connection to the upstream of its route. The relay goes on in a task of its own.

@@ -34,7 +34,7 @@ fn what_takes_too_long_is_cut_and_counted() {
         expect(client, "hello");
     }
     assert_eq!(server.drain(Duration::ZERO), Drained { cut: 3 });
-    assert!(clients.iter_mut().all(|client| is_closed(client)));
+    assert!(clients.iter_mut().all(is_closed));
     assert_eq!(server.seen().reason, Some(Kind::Stopped));
 }
 
