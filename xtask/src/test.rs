@@ -21,7 +21,13 @@ const STEPS: &[Step] = &[
         run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     }),
     ("documentation", |_| {
-        run(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--locked"]))
+        run(cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+            "--document-private-items",
+        ]))
     }),
     ("unit and integration tests", |_| run(tests().args(["--workspace", "--exclude", "weir-tests"]))),
     ("tests in documentation", |_| run(cargo().args(["test", "--doc", "--workspace", "--locked"]))),

@@ -8,6 +8,8 @@
 //! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes),
 //! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told).
 
+#![allow(rustdoc::private_intra_doc_links, reason = "who reads how it works reads the private parts too")]
+
 pub mod action;
 pub mod body;
 pub mod error;

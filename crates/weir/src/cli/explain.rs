@@ -1,5 +1,7 @@
 //! `weir explain`.
 
+#![allow(rustdoc::bare_urls, reason = "the comments of arguments are texts for users")]
+
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};

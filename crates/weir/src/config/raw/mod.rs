@@ -1,6 +1,8 @@
 //! The configuration as it is written: what serde reads, and what the JSON Schema is made of. The doc comments
 //! here are the descriptions in the schema, and the defaults here are the defaults.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "the comments of keys are texts for users")]
+
 mod listener;
 mod log;
 mod proxy;
