@@ -9,6 +9,8 @@ mod chain;
 mod forward;
 mod replay;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
 use std::future::poll_fn;
