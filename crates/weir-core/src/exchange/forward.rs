@@ -208,7 +208,7 @@ impl Attempts<'_> {
                         continue;
                     }
                     tally.responded();
-                    return Ok(self.accept(response, tally));
+                    return Ok(accept(response, tally));
                 }
                 Err(failed) => failed,
             };
@@ -244,16 +244,16 @@ impl Attempts<'_> {
         self.tried.push(endpoint.id);
         Ok(())
     }
+}
 
-    /// Makes an upstream's response one for the client.
-    fn accept(&self, mut response: Response<Body>, tally: &Tally) -> Response<Body> {
-        headers::remove_hop_by_hop(response.headers_mut());
-        response.headers_mut().remove(TE);
-        if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
-            response.headers_mut().append(SET_COOKIE, cookie);
-        }
-        response
+/// Makes an upstream's response one for the client.
+pub(super) fn accept(mut response: Response<Body>, tally: &Tally) -> Response<Body> {
+    headers::remove_hop_by_hop(response.headers_mut());
+    response.headers_mut().remove(TE);
+    if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
+    response
 }
 
 /// Whether another attempt may go better: it was the upstream's fault, and there is time left.

@@ -13,9 +13,11 @@ mod tally;
 mod tests;
 mod websocket;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::header::{ALLOW, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Response, StatusCode};
@@ -32,7 +34,7 @@ use crate::listen::CompiledListener;
 use crate::net::{Deadline, Rewind, Stream};
 use crate::route::CompiledRoute;
 use crate::spec::Action;
-use crate::worker::Worker;
+use crate::worker::{Stage, Worker};
 use crate::{http1, http2};
 
 pub(crate) use chain::Chain;
@@ -93,14 +95,19 @@ async fn serve_http(session: Session, stream: Rewind<Stream>) -> Option<Switch> 
 async fn opens_with_preface(io: &mut Io, session: &Session) -> Option<bool> {
     let undecided = |input: &[u8]| input.len() < PREFACE.len() && PREFACE.starts_with(input);
     let mut deadline = Deadline::default();
+    let mut stage = session.worker.follow_stage();
+    let mut draining = pin!(stage.wait_for(|stage| *stage >= Stage::Draining));
     let read = poll_fn(|cx| {
         while undecided(&io.input) {
-            match std::task::ready!(io.poll_fill(cx)) {
-                Ok(true) => {}
-                _ => return std::task::Poll::Ready(None),
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(true)) => {}
+                // A connection that was opened for later has nothing under way.
+                Poll::Pending if io.input.is_empty() => return draining.as_mut().poll(cx).map(|_| None),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_) => return Poll::Ready(None),
             }
         }
-        std::task::Poll::Ready(Some(io.input.starts_with(PREFACE)))
+        Poll::Ready(Some(io.input.starts_with(PREFACE)))
     });
     deadline.bound(session.listener.spec.http.header_timeout, read).await.ok()?
 }

@@ -154,8 +154,7 @@ pub(super) async fn open(
             let mut response = Response::new(body);
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
-            headers::remove_hop_by_hop(response.headers_mut());
-            Ok(Opened::Refused(response))
+            Ok(Opened::Refused(forward::accept(response, tally)))
         }
     }
 }

@@ -199,7 +199,7 @@ impl Incoming {
             Source::Client(link) if self.expects_continue => {
                 self.expects_continue = false;
                 let mut io = link.borrow_mut();
-                if io.input.is_empty() {
+                if io.input.is_empty() && !io.responding {
                     // A client that cannot be written to shows in the read that follows.
                     let _ = io.write(cx, b"HTTP/1.1 100 Continue\r\n\r\n");
                     let _ = io.poll_flush(cx);

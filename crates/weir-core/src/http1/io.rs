@@ -38,6 +38,8 @@ pub(crate) struct Io {
     output: BytesMut,
     /// The other side has closed its half.
     pub(crate) eof: bool,
+    /// A final response is being written: `100 Continue` would stand in the middle of it.
+    pub(crate) responding: bool,
     /// What is left on a client's connection of the body of the last request.
     pub(crate) unread: Unread,
 }
@@ -62,6 +64,7 @@ impl Io {
             input: BytesMut::from(&prefix[..]),
             output: BytesMut::new(),
             eof: false,
+            responding: false,
             unread: Unread::Nothing,
         }
     }

@@ -25,6 +25,8 @@ use crate::exchange::{self, Outcome, Session, Switch, Tally};
 use crate::net::Deadline;
 use crate::worker::{Stage, Worker};
 
+/// Most fields of a head, whatever the configuration says: a map takes some 24,000 and panics over it.
+const MOST_FIELDS: usize = 4096;
 /// What of an unread request body is read to keep the connection.
 const MAX_SKIP: u64 = 256 << 10;
 /// How long a closed connection is read from, so that the client gets to see the response.
@@ -89,7 +91,7 @@ impl Server<'_> {
         let mut reader = HeadReader {
             finder: Finder::default(),
             limit: limits.max_header_bytes,
-            fields: limits.max_headers,
+            fields: limits.max_headers.min(MOST_FIELDS),
             blank: 0,
             begun: None,
             worker: &self.session.worker,
@@ -116,6 +118,7 @@ impl Server<'_> {
     async fn exchange(&mut self, head: RequestHead) -> Result<Next, Error> {
         self.served += 1;
         self.deadline.set_cap(Duration::ZERO);
+        self.link.borrow_mut().responding = false;
         let version = head.version;
         let framing = match framing::of_request(version, &head.headers) {
             Ok(framing) => framing,
@@ -179,6 +182,7 @@ impl Server<'_> {
         let mut progress = None;
         let sent = poll_fn(|cx| {
             if !std::mem::replace(&mut started, true) {
+                link.borrow_mut().responding = true;
                 let begun = with_out(|out| {
                     write_head(out, &parts, framing, *keep, version);
                     sender.start(out).map_err(TransferError::Source)?;

@@ -103,7 +103,7 @@ pub struct Limits {
     /// Size of a request head; over it 431.
     pub max_header_size: Bytes,
     /// Number of header fields; over it 431.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4096))]
     pub max_headers: u32,
     /// Limits of HTTP/2 connections.
     pub http2: Http2,
