@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(11);
 /// What a timer is armed for at the most.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 
-/// The bound on what a connection waits for now, to about ten milliseconds and never early.
+/// The bound on what a connection waits for now, to about ten milliseconds either way.
 ///
 /// Setting it costs a read of the kernel's coarse clock. The timer behind it is only touched when the new bound is
 /// earlier than what it is armed for; when it fires early, it is armed again for what is left.

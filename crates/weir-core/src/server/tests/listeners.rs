@@ -184,7 +184,7 @@ fn serve_for_parent(spec: &Spec) {
 }
 
 #[test]
-#[ignore = "runs in a process of its own"]
+#[ignore = "the child of without_free_files_it_waits_and_goes_on_later, which runs it"]
 fn child_with_few_files() {
     let mut spec = greeting(|_| ());
     // A client that says nothing takes one file and no upstream.
@@ -226,7 +226,7 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 #[test]
-#[ignore = "runs in a process of its own"]
+#[ignore = "the child of a_socket_may_be_passed_in, which runs it"]
 fn child_of_a_service_manager() {
     if std::env::var_os("LISTEN_FDS").is_none() {
         return;
