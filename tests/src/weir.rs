@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -130,6 +131,21 @@ impl Weir {
             let value: Value = serde_json::from_str(line).ok()?;
             (value.get("status").is_some() && wanted(&value)).then_some(value)
         })
+    }
+
+    /// Writes another configuration, sends SIGHUP, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn reload(&mut self, config: &str) {
+        write_config(&self.directory, config);
+        let mut from = self.process.lines().len();
+        self.process.signal(Signal::HUP);
+        let serves = self.process.line_from(&mut from, "that the configuration was taken", |line| {
+            let refused = line.contains("the configuration was not changed").then_some(false);
+            refused.or_else(|| line.contains("a new configuration serves").then_some(true))
+        });
+        assert!(serves, "the configuration was refused");
     }
 
     /// SIGTERM, and how it ended.

@@ -71,6 +71,7 @@ impl Snapshot {
         access_log: Option<Arc<dyn AccessLog>>,
         previous: Option<&Snapshot>,
     ) -> Result<Snapshot, AssembleError> {
+        let generation = previous.map_or(1, |p| p.generation + 1);
         let mut groups = HashMap::new();
         for upstream in &spec.upstreams {
             let old = previous.and_then(|p| p.groups.get(&upstream.name));
@@ -81,7 +82,7 @@ impl Snapshot {
         let mut listeners = HashMap::new();
         for listener in &spec.listeners {
             let old = previous.and_then(|p| p.listeners.get(&listener.name));
-            let compiled = CompiledListener::new(listener, old.map(Arc::as_ref))
+            let compiled = CompiledListener::new(listener, generation, old.map(Arc::as_ref))
                 .map_err(|source| AssembleError::Tls { listener: listener.name.clone(), source })?;
             listeners.insert(listener.name.clone(), Arc::new(compiled));
         }
@@ -91,7 +92,7 @@ impl Snapshot {
             identity_headers.extend(new.cloned().collect::<Vec<_>>());
         }
         Ok(Snapshot {
-            generation: previous.map_or(1, |p| p.generation + 1),
+            generation,
             router: Router::new(&spec.routes, &groups)?,
             tcp: TcpRouter::new(&spec.tcp_routes, &groups)?,
             listeners,

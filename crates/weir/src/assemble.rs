@@ -1,31 +1,67 @@
 //! From a resolved configuration to a snapshot. The only module that names what plugs into the data plane: the
 //! access log and the demo upstream today, the engines of plugins when there are any.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_core::Snapshot;
 use weir_core::log::AccessLog;
-use weir_core::snapshot::AssembleError;
 use weir_core::spec::{EndpointAddress, EndpointSpec, Spec};
 
+use crate::demo;
+use crate::run::Plan;
 use crate::telemetry::AccessLogger;
 
-/// Compiles a spec. Parts that did not change keep their identity with `previous`.
-///
-/// # Errors
-/// What in the spec cannot be.
-pub fn assemble(
-    spec: &Spec,
-    access_log: Option<&AccessLogger>,
-    previous: Option<&Snapshot>,
-) -> Result<Snapshot, AssembleError> {
-    let access_log = access_log.map(|log| Arc::new(log.clone()) as Arc<dyn AccessLog>);
-    Snapshot::assemble(spec, access_log, previous)
+/// What plugs into the data plane. It outlives generations.
+#[derive(Debug)]
+pub struct Assembler {
+    access_log: Option<Arc<dyn AccessLog>>,
+    /// Where the demo upstream listens, once a configuration has named it.
+    demo: Option<SocketAddr>,
+}
+
+/// Why a plan does not make a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The configuration asks for what cannot be.
+    #[error(transparent)]
+    Spec(#[from] weir_core::snapshot::AssembleError),
+    /// The demo upstream does not start.
+    #[error("cannot start the demo upstream: {0}")]
+    Demo(io::Error),
+}
+
+impl Assembler {
+    /// Records of exchanges go to this log.
+    pub fn new(access_log: Option<&AccessLogger>) -> Self {
+        let access_log = access_log.map(|log| Arc::new(log.clone()) as Arc<dyn AccessLog>);
+        Assembler { access_log, demo: None }
+    }
+
+    /// Compiles a plan. Parts that did not change keep their identity with `previous`. Starts the demo upstream if
+    /// the plan is the first to name it.
+    ///
+    /// # Errors
+    /// See [`AssembleError`].
+    pub fn assemble(
+        &mut self,
+        plan: &mut Plan,
+        previous: Option<&Snapshot>,
+    ) -> Result<Snapshot, AssembleError> {
+        if !plan.demo.is_empty() {
+            let address = match self.demo {
+                Some(address) => address,
+                None => *self.demo.insert(demo::start().map_err(AssembleError::Demo)?),
+            };
+            point_at_demo(&mut plan.spec, &plan.demo, address);
+        }
+        Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
+    }
 }
 
 /// Makes the demo upstream at `address` the only endpoint of the groups of these names.
-pub fn point_at_demo(spec: &mut Spec, groups: &[Arc<str>], address: SocketAddr) {
+fn point_at_demo(spec: &mut Spec, groups: &[Arc<str>], address: SocketAddr) {
     for upstream in spec.upstreams.iter_mut().filter(|upstream| groups.contains(&upstream.name)) {
         upstream.endpoints = vec![EndpointSpec { address: EndpointAddress::Ip(address), weight: 1 }];
     }

@@ -10,6 +10,7 @@ use weir_core::spec::{
     TcpRoute, ValueMatch,
 };
 
+use crate::config::Source;
 use crate::run::Plan;
 
 /// Routes that are shown; `weir explain` knows all.
@@ -35,11 +36,18 @@ impl Banner<'_> {
         let mut out = String::new();
         let version = env!("CARGO_PKG_VERSION");
         let _ = writeln!(out, "{} {version}, {} workers", self.bold("weir"), self.workers);
-        let _ = writeln!(
-            out,
-            "configuration {}; edit it and start weir again, `weir check` tells whether it is right",
-            self.plan.source
-        );
+        let source = &self.plan.source;
+        let _ = match source {
+            Source::Embedded => writeln!(
+                out,
+                "configuration {source}; edit it and start weir again, `weir check` tells whether it is right"
+            ),
+            Source::Path(_) => writeln!(
+                out,
+                "configuration {source}; `kill -HUP {}` takes changes, `weir check {source}` tells whether they are right",
+                std::process::id()
+            ),
+        };
         for (name, url) in self.listeners() {
             let _ = writeln!(out, "listening {name} {}", self.bold(&url));
             if let Some(fingerprint) = self.fingerprint(&name) {
@@ -60,7 +68,7 @@ impl Banner<'_> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = self.workers,
-            configuration = self.plan.source,
+            configuration = %self.plan.source,
             "ready"
         );
     }

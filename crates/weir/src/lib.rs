@@ -1,7 +1,8 @@
 //! The program: command line, configuration, assembly, logs. `main` only starts it.
 //!
 //! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
-//! [`run`] (from a plan to a running proxy and its end), [`assemble`] (what plugs into the data plane), [`banner`]
+//! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs),
+//! [`assemble`] (what plugs into the data plane), [`banner`]
 //! (what is told at start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log).
 
 pub mod assemble;
@@ -10,5 +11,6 @@ pub mod certs;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod reload;
 pub mod run;
 pub mod telemetry;

@@ -14,9 +14,10 @@ use weir_core::Server;
 use weir_core::server::{BindError, Drained};
 use weir_core::spec::{ListenAddress, Spec};
 
-use crate::assemble::{assemble, point_at_demo};
+use crate::assemble::{AssembleError, Assembler};
 use crate::banner::{self, Banner};
-use crate::demo;
+use crate::config::Source;
+use crate::reload::Reloader;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 
 /// Exit code: it could not start, for example because a port is taken.
@@ -39,8 +40,8 @@ pub struct Plan {
     /// Names of upstream groups that mean the embedded demo upstream: it is started if there is any, and its
     /// address takes the place of the endpoints of these groups.
     pub demo: Vec<Arc<str>>,
-    /// What the configuration was read from, as a person would name it: `config/weir.toml`.
-    pub source: String,
+    /// What it was read from, and is read from again.
+    pub source: Source,
     /// By listener name: where its address is set. Named in the error when it cannot be bound.
     pub origins: HashMap<Arc<str>, Origin>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
@@ -71,8 +72,8 @@ impl Failure {
     }
 }
 
-/// Serves until it is told to stop. SIGTERM and SIGINT drain; the same again stops at once. SIGUSR1 opens the
-/// logs anew. Errors go to standard error.
+/// Serves until it is told to stop. SIGTERM and SIGINT drain; the same again stops at once. SIGHUP reads the
+/// configuration again, SIGUSR1 opens the logs anew. Errors go to standard error.
 pub fn run(plan: Plan) -> ExitCode {
     let ended = match ProgramLog::start(&plan.telemetry.log) {
         Ok(log) => start(plan, &log),
@@ -93,16 +94,15 @@ pub fn run(plan: Plan) -> ExitCode {
 }
 
 fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
-    if !plan.demo.is_empty() {
-        let address = demo::start().map_err(|e| Failure::start("cannot start the demo upstream", e))?;
-        point_at_demo(&mut plan.spec, &plan.demo, address);
-    }
     let access_log = match &plan.telemetry.access_log {
         Some(settings) => Some(AccessLogger::start(settings).map_err(|e| Failure::start("access log", e))?),
         None => None,
     };
-    let snapshot = assemble(&plan.spec, access_log.as_ref(), None)
-        .map_err(|e| Failure { message: format!("{}: {e}", plan.source), code: EXIT_CONFIG })?;
+    let mut assembler = Assembler::new(access_log.as_ref());
+    let snapshot = assembler.assemble(&mut plan, None).map_err(|error| Failure {
+        message: format!("{}: {error}", plan.source),
+        code: if matches!(error, AssembleError::Spec(_)) { EXIT_CONFIG } else { EXIT_FAILED },
+    })?;
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -114,8 +114,11 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
             code: EXIT_FAILED,
         })?;
         greet(&plan, &server);
-        Ok(serve(server, &plan, signals, &Logs { access: access_log.as_ref(), program: log }).await)
+        let reloader = Reloader::new(plan, assembler, server.publisher());
+        Ok(serve(server, reloader, signals, &Logs { access: access_log.as_ref(), program: log }).await)
     });
+    // A configuration that is still being read must not hold the end.
+    control.shutdown_background();
     if let Some(access_log) = &access_log
         && !access_log.close(LAST_WORDS)
     {
@@ -133,9 +136,18 @@ fn greet(plan: &Plan, server: &Server) {
     }
 }
 
-async fn serve(server: Server, plan: &Plan, mut signals: Signals, logs: &Logs<'_>) -> Drained {
-    let signal = signals.stop(logs).await;
-    let drain = plan.spec.drain;
+async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, logs: &Logs<'_>) -> Drained {
+    let signal = loop {
+        match signals.next(logs).await {
+            Asked::Stop(signal) => break signal,
+            Asked::Reload => tokio::select! {
+                () = reloader.reload("SIGHUP") => {}
+                // The next SIGHUP waits until this one is done with.
+                signal = signals.stop(logs) => break signal,
+            },
+        }
+    };
+    let drain = reloader.drain();
     tracing::info!(
         signal,
         ?drain,
@@ -165,6 +177,24 @@ struct Logs<'a> {
     program: &'a ProgramLog,
 }
 
+impl Logs<'_> {
+    fn reopen(&self) {
+        tracing::info!("SIGUSR1: opening the logs anew");
+        self.program.reopen();
+        if let Some(access) = self.access {
+            access.reopen();
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// To stop; the signal's name.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
+}
+
 /// The signals that weir listens to.
 struct Signals {
     terminate: Signal,
@@ -183,22 +213,25 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that means to stop, and serves the others meanwhile. Cancel safe.
+    /// Waits for a signal that asks for something, and opens the logs anew meanwhile. Cancel safe.
+    async fn next(&mut self, logs: &Logs<'_>) -> Asked {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
+                _ = self.hangup.recv() => return Asked::Reload,
+                _ = self.user.recv() => logs.reopen(),
+            }
+        }
+    }
+
+    /// As [`Signals::next`], but leaves SIGHUP for later. Cancel safe.
     async fn stop(&mut self, logs: &Logs<'_>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: this version reads its configuration at start only; nothing was changed");
-                }
-                _ = self.user.recv() => {
-                    tracing::info!("SIGUSR1: opening the logs anew");
-                    logs.program.reopen();
-                    if let Some(access) = logs.access {
-                        access.reopen();
-                    }
-                }
+                _ = self.user.recv() => logs.reopen(),
             }
         }
     }

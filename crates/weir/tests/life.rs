@@ -251,3 +251,94 @@ fn a_full_disk_is_told_and_stops_nothing() {
     let (code, log) = weir.end();
     assert_eq!(code, 0, "{log}");
 }
+
+/// What weir answers.
+fn get(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+/// A listener `web` that answers every request with this text.
+fn answering(text: &str, more: &str) -> String {
+    format!(
+        "{more}\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[[routes]]\nrespond = \"{text}\"\n"
+    )
+}
+
+#[test]
+fn a_configuration_that_changed_serves_after_sighup() {
+    let mut weir = Weir::start(&answering("one", ""));
+    let address = weir.address("web");
+    let path = weir.folder.path().join("weir.toml");
+    assert_eq!(get(address), "one");
+    for (generation, text) in [(2, "two"), (3, "three")] {
+        fs::write(&path, answering(text, "drain = \"1m\"")).expect("a file");
+        weir.signal(Signal::HUP);
+        let line = weir.line("a new configuration serves");
+        assert!(line.contains(&format!("generation={generation}")), "{line}");
+        assert_eq!(get(address), text);
+    }
+    weir.signal(Signal::TERM);
+    let line = weir.line("stopping");
+    assert!(line.contains("drain=60s"), "the drain time is that of the last configuration: {line}");
+    let (code, log) = weir.end();
+    assert_eq!(code, 0, "{log}");
+}
+
+#[test]
+fn what_is_wrong_with_a_changed_configuration_is_told_and_changes_nothing() {
+    let mut weir = Weir::start(&answering("one", ""));
+    let address = weir.address("web");
+    let path = weir.folder.path().join("weir.toml");
+    let other_port = answering("two", "").replace("127.0.0.1:0", "127.0.0.1:1");
+    let another =
+        format!("{}[[listeners]]\nname = \"more\"\naddress = \"127.0.0.1:0\"\n", answering("two", ""));
+    for (config, told) in [
+        (answering("two", "wrkers = 1"), "weir.toml:1:1: unknown key `wrkers`"),
+        ("[[listeners".to_owned(), "weir.toml:1:"),
+        (answering("two", "workers = 7"), "`workers` has changed; start weir again"),
+        (answering("two", "log = { level = \"debug\" }"), "`log` has changed; start weir again"),
+        (answering("two", "access_log = { path = \"off\" }"), "`access_log` has changed; start weir again"),
+        (other_port, "listener web has another address"),
+        (another, "listener more is new"),
+        (answering("two", "").replace("web", "site"), "listener web is gone"),
+    ] {
+        fs::write(&path, config).expect("a file");
+        weir.signal(Signal::HUP);
+        weir.line(told);
+        weir.line("what served before goes on");
+        assert_eq!(get(address), "one", "{told}");
+    }
+    fs::remove_file(&path).expect("it was there");
+    weir.signal(Signal::HUP);
+    weir.line("cannot read");
+    weir.line("what served before goes on");
+    fs::write(&path, answering("two", "")).expect("a file");
+    weir.signal(Signal::HUP);
+    weir.line("a new configuration serves");
+    assert_eq!(get(address), "two");
+}
+
+#[test]
+fn a_relay_goes_on_over_a_change_of_the_configuration() {
+    let ((one, address), (two, other)) = (server(), server());
+    let mut weir = Weir::start(&relay_config(address, ""));
+    let (mut client, mut upstream) = connect(&mut weir, &one);
+    let path = weir.folder.path().join("weir.toml");
+    fs::write(&path, relay_config(other, "")).expect("a file");
+    weir.signal(Signal::HUP);
+    weir.line("a new configuration serves");
+    upstream.write_all(b"still here").expect("still relayed");
+    let mut received = [0; 10];
+    client.read_exact(&mut received).expect("all of it");
+    assert_eq!(&received, b"still here");
+    // A connection that comes now goes where the new configuration says.
+    let local = client.peer_addr().expect("an address");
+    let mut fresh = TcpStream::connect(local).expect("it listens");
+    fresh.write_all(b"x").expect("it reads");
+    two.accept().expect("it connects to the other server");
+}

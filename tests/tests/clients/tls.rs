@@ -8,6 +8,11 @@ use crate::HEAD;
 
 /// Certificates for `open.test`, `*.wild.test`, `secure.test` (clients must have one) and `maybe.test` (they may).
 fn start(upstream: &RawUpstream) -> (Weir, Authority) {
+    let (folder, authority) = certificates();
+    (Weir::start_in(folder, &config(upstream)), authority)
+}
+
+fn certificates() -> (tempfile::TempDir, Authority) {
     let folder = weir::folder();
     let authority = Authority::new(folder.path(), "ca");
     authority.issue("open", &["open.test"]);
@@ -16,12 +21,16 @@ fn start(upstream: &RawUpstream) -> (Weir, Authority) {
     let clients = Authority::new(folder.path(), "clients");
     clients.issue("alice", &[]);
     Authority::new(folder.path(), "others").issue("mallory", &[]);
+    (folder, authority)
+}
+
+fn config(upstream: &RawUpstream) -> String {
     let certificates = "certificates = [
             { cert = \"%DIR%/open.pem\", key = \"%DIR%/open.key\" },
             { cert = \"%DIR%/wild.pem\", key = \"%DIR%/wild.key\" },
             { cert = \"%DIR%/secure.pem\", key = \"%DIR%/secure.key\" },
         ]";
-    let config = format!(
+    format!(
         "{HEAD}
         [[listeners]]
         name = \"tls\"
@@ -54,8 +63,7 @@ fn start(upstream: &RawUpstream) -> (Weir, Authority) {
         endpoints = [\"{}\"]
         ",
         upstream.address()
-    );
-    (Weir::start_in(folder, &config), authority)
+    )
 }
 
 /// curl to a name on a listener: exit code and what it printed (the body and the status).
@@ -205,4 +213,22 @@ fn tickets_do_not_carry_over() {
             assert!(!text.contains("200 OK"), "{version} {host}: {text}");
         }
     }
+}
+
+/// A change of who must show a certificate holds for connections that were open before it, too.
+#[test]
+fn a_changed_policy_holds_for_open_connections() {
+    let upstream = RawUpstream::polite();
+    let (folder, authority) = certificates();
+    let asks = config(&upstream);
+    // Nobody is asked at first: the same without the two policies.
+    let (before, rest) = asks.split_once("[[listeners.tls.client_auth]]").expect("a policy");
+    let (_, after) = rest.split_once("[[listeners]]").expect("another listener");
+    let mut weir = Weir::start_in(folder, &format!("{before}[[listeners]]{after}"));
+    let client = authority.client_config(&["http/1.1"]);
+    let mut open = RawClient::connect_tls(weir.address("tls"), client, "open.test").expect("a handshake");
+    let mut status = |host: &str| open.ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).status;
+    assert_eq!((status("open.test"), status("secure.test")), (200, 200));
+    weir.reload(&asks);
+    assert_eq!((status("open.test"), status("secure.test")), (200, 421));
 }

@@ -19,6 +19,7 @@ use crate::http1::head::RequestHead;
 use crate::route::{CompiledRoute, Question};
 use crate::snapshot::Snapshot;
 use crate::spec::ClientAuthHeaders;
+use crate::tls::Acceptor;
 use crate::{headers, path};
 
 /// What stands in the log for a request that is none.
@@ -48,13 +49,16 @@ pub(super) fn admit(
     for name in &snapshot.identity_headers {
         x.headers.remove(name);
     }
-    if let Some(tls) = &session.connection.tls {
-        check_policy(session, x, tls)?;
+    let verified = verified(session, snapshot);
+    if let Some(verified) = &verified {
+        verified.check(x)?;
     }
     let upgrade = websocket::handshake(x, body)?;
     headers::remove_hop_by_hop(&mut x.headers);
     // Only now: `Connection` must not take away what weir tells.
-    tell_identity(session, &mut x.headers);
+    if let Some(verified) = &verified {
+        verified.tell_identity(&mut x.headers);
+    }
     x.headers.remove(EXPECT);
     join_cookies(&mut x.headers);
     let proxy = &snapshot.proxy;
@@ -129,28 +133,54 @@ fn has_path(uri: &Uri) -> bool {
     uri.path_and_query().is_some_and(|target| target.as_str().starts_with(['/', '*']))
 }
 
-/// A request for a host with a client-authentication policy must come on a connection that was verified for it (RFC
-/// 9110, section 15.5.20).
-fn check_policy(session: &Session, x: &Exchange, tls: &Tls) -> Result<()> {
-    let Some(acceptor) = &session.listener.tls else { return Ok(()) };
-    let wanted = acceptor.policy_for(headers::host_name(&x.headers));
-    if wanted != 0 && wanted != tls.policy {
-        return Err(Error::new(Kind::Misdirected, "the connection was not verified for this host's clients"));
+/// What a TLS connection was verified for, by what is asked for in the snapshot of the request: the handshake may
+/// have been under an earlier one.
+struct Verified<'a> {
+    tls: &'a Tls,
+    acceptor: &'a Acceptor,
+    /// None: nobody is asked any more for what this client was asked for.
+    policy: Option<u32>,
+}
+
+fn verified<'a>(session: &'a Session, snapshot: &'a Snapshot) -> Option<Verified<'a>> {
+    let tls = session.connection.tls.as_ref()?;
+    let then = session.listener.tls.as_deref()?;
+    if session.listener.generation == snapshot.generation {
+        return Some(Verified { tls, acceptor: then, policy: Some(tls.policy) });
     }
-    Ok(())
+    let now = snapshot.listeners.get(&session.listener.spec.name).and_then(|l| l.tls.as_deref());
+    let acceptor = now.unwrap_or(then);
+    Some(Verified { tls, acceptor, policy: acceptor.policy_now(then, tls.policy) })
+}
+
+impl Verified<'_> {
+    /// A request for a host with a client-authentication policy must come on a connection that was verified for it
+    /// (RFC 9110, section 15.5.20). It does not where SNI and Host differ, where HTTP/2 coalesced two hosts, or where
+    /// the policy has changed since.
+    fn check(&self, x: &Exchange) -> Result<()> {
+        let wanted = self.acceptor.policy_for(headers::host_name(&x.headers));
+        if wanted != 0 && Some(wanted) != self.policy {
+            return Err(Error::new(
+                Kind::Misdirected,
+                "the connection was not verified for this host's clients",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tells upstreams who the client is.
+    fn tell_identity(&self, headers: &mut HeaderMap) {
+        let names = self.policy.and_then(|policy| self.acceptor.identity_headers(policy));
+        if let (Some(client), Some(names)) = (&self.tls.client, names) {
+            set_identity(headers, client, names);
+        }
+    }
 }
 
 /// Characters of a PEM text that must not stand in a field, and `%` itself.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Tells upstreams who the client is.
-fn tell_identity(session: &Session, headers: &mut HeaderMap) {
-    let (Some(tls), Some(acceptor)) = (&session.connection.tls, &session.listener.tls) else { return };
-    if let (Some(client), Some(names)) = (&tls.client, acceptor.identity_headers(tls.policy)) {
-        set_identity(headers, client, names);
-    }
-}
-
+/// Sets the fields by which a policy tells who the client is.
 fn set_identity(headers: &mut HeaderMap, client: &ClientCertificate, names: &ClientAuthHeaders) {
     let pem = || {
         use base64::Engine;

@@ -23,16 +23,22 @@ pub struct CompiledListener {
     pub spec: spec::Listener,
     /// TLS, where it is served.
     pub tls: Option<Arc<Acceptor>>,
+    /// The generation that this is of.
+    pub generation: u64,
 }
 
 impl CompiledListener {
-    /// Compiles a listener.
+    /// Compiles a listener for a generation.
     ///
     /// # Errors
     /// When its TLS cannot be.
-    pub fn new(spec: &spec::Listener, previous: Option<&CompiledListener>) -> Result<Self, TlsError> {
+    pub fn new(
+        spec: &spec::Listener,
+        generation: u64,
+        previous: Option<&CompiledListener>,
+    ) -> Result<Self, TlsError> {
         let old = previous.and_then(|p| p.tls.as_deref());
         let tls = spec.tls.as_ref().map(|t| Acceptor::new(t, old).map(Arc::new)).transpose()?;
-        Ok(CompiledListener { spec: spec.clone(), tls })
+        Ok(CompiledListener { spec: spec.clone(), tls, generation })
     }
 }

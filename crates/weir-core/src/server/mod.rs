@@ -41,6 +41,27 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Publishes snapshots to the workers of a server, which may have ended since. One task is to be the only one that
+/// does: a snapshot is assembled from the one before it.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    published: Arc<ArcSwap<Snapshot>>,
+}
+
+/// Why a snapshot was not published. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unbound {
+    /// A listener that is not bound.
+    #[error("listener {0} is new: listeners are bound at the start")]
+    Added(Arc<str>),
+    /// A listener that is bound is not there any more.
+    #[error("listener {0} is gone: listeners are closed at the end")]
+    Removed(Arc<str>),
+    /// A listener is bound elsewhere, or with another backlog.
+    #[error("listener {0} has another address or backlog: listeners are bound at the start")]
+    Moved(Arc<str>),
+}
+
 /// What was cut at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -94,6 +115,11 @@ impl Server {
         self.published.load_full()
     }
 
+    /// To publish other snapshots.
+    pub fn publisher(&self) -> Publisher {
+        Publisher { published: self.published.clone() }
+    }
+
     /// To end a drain before its time.
     pub fn stopper(&self) -> Stopper {
         Stopper { command: self.control.command.clone() }
@@ -104,6 +130,46 @@ impl Server {
     pub async fn drain(self, time: Duration) -> Drained {
         self.control.drain(time).await
     }
+}
+
+impl Publisher {
+    /// The snapshot that new requests see.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.published.load_full()
+    }
+
+    /// Makes new requests and new connections see this snapshot; those under way keep theirs. New names of endpoints
+    /// are looked up first, for a few seconds at most.
+    ///
+    /// Cancel safety: dropped before its end, nothing was published.
+    ///
+    /// # Errors
+    /// Everything about its listeners that the sockets which are bound do not fit.
+    pub async fn publish(&self, snapshot: Snapshot) -> Result<(), Vec<Unbound>> {
+        let unbound = unbound(&self.published.load(), &snapshot);
+        if !unbound.is_empty() {
+            return Err(unbound);
+        }
+        upstream::resolve_first(&snapshot, FIRST_LOOKUPS).await;
+        self.published.store(Arc::new(snapshot));
+        Ok(())
+    }
+}
+
+/// What of the listeners of `next` does not fit the sockets that were bound for `current`, by name.
+fn unbound(current: &Snapshot, next: &Snapshot) -> Vec<Unbound> {
+    let mut names: Vec<_> = current.listeners.keys().chain(next.listeners.keys()).collect();
+    names.sort();
+    names.dedup();
+    let unbound = |name: &Arc<str>| match (current.listeners.get(name), next.listeners.get(name)) {
+        (None, _) => Some(Unbound::Added(name.clone())),
+        (_, None) => Some(Unbound::Removed(name.clone())),
+        (Some(old), Some(new)) => {
+            let same = old.spec.address == new.spec.address && old.spec.backlog == new.spec.backlog;
+            (!same).then(|| Unbound::Moved(name.clone()))
+        }
+    };
+    names.into_iter().filter_map(unbound).collect()
 }
 
 impl Stopper {

@@ -118,6 +118,13 @@ impl Acceptor {
         self.names.find(Some(host))
     }
 
+    /// The number here of a policy of an `earlier` generation: of the one that asks for the same. `None`: none does.
+    pub fn policy_now(&self, earlier: &Acceptor, policy: u32) -> Option<u32> {
+        let earlier = earlier.policies.get(policy as usize)?;
+        let same = |policy: &Policy| same_demands(policy.auth.as_ref(), earlier.auth.as_ref());
+        self.policies.iter().position(same).and_then(|number| u32::try_from(number).ok())
+    }
+
     /// How a policy's identity is told to upstreams.
     pub fn identity_headers(&self, policy: u32) -> Option<&spec::ClientAuthHeaders> {
         Some(&self.policies.get(policy as usize)?.auth.as_ref()?.headers)

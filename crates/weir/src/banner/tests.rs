@@ -95,7 +95,7 @@ fn plan() -> Plan {
         ],
         ..Spec::default()
     };
-    Plan { spec, source: "config/weir.toml".to_owned(), ..Plan::default() }
+    Plan { spec, source: Source::Embedded, ..Plan::default() }
 }
 
 fn text(plan: &Plan, colours: bool) -> String {

@@ -43,7 +43,7 @@ pub fn load(source: &Source) -> Result<Loaded, Box<Report>> {
     let mut bad: Vec<At> = Vec::new();
     let raw = parse(&document, &mut report, &mut bad);
     let mut plan = lower::lower(&raw, &document, &mut report, &mut bad);
-    plan.source = source.to_string();
+    plan.source = source.clone();
     if report.errors() > 0 { Err(Box::new(report)) } else { Ok(Loaded { plan, report }) }
 }
 

@@ -85,11 +85,7 @@ impl Report {
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.term_width(110);
-        let mut sorted: Vec<&Diagnostic> = self.diagnostics.iter().collect();
-        sorted.sort_by(|a, b| match a.order().cmp(&b.order()) {
-            Ordering::Equal => a.warning.cmp(&b.warning),
-            other => other,
-        });
+        let sorted = self.sorted();
         let mut out = String::new();
         for diagnostic in &sorted {
             out.push_str(&self.render_one(&renderer, diagnostic));
@@ -100,6 +96,38 @@ impl Report {
             out.push('\n');
         }
         out
+    }
+
+    /// Each of them in one line, as compilers do it: `FILE:LINE:COLUMN: what is wrong; what would be right`. For logs.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |diagnostic: &&Diagnostic| {
+            let mut out = String::new();
+            if let Some((place, _)) = &diagnostic.primary
+                && let Some(file) = self.files.get(place.file)
+            {
+                let before = file.text.get(..place.span.start).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                out = format!("{}:{line}:{column}: ", file.name);
+            }
+            out.push_str(&diagnostic.title);
+            for help in &diagnostic.help {
+                out.push_str("; ");
+                out.push_str(help);
+            }
+            out
+        };
+        self.sorted().iter().map(line).collect()
+    }
+
+    /// In the order of files and lines.
+    fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut sorted: Vec<&Diagnostic> = self.diagnostics.iter().collect();
+        sorted.sort_by(|a, b| match a.order().cmp(&b.order()) {
+            Ordering::Equal => a.warning.cmp(&b.warning),
+            other => other,
+        });
+        sorted
     }
 
     fn render_one(&self, renderer: &Renderer, diagnostic: &Diagnostic) -> String {

@@ -11,9 +11,10 @@ use super::report::{Diagnostic, Report};
 pub const EMBEDDED: &str = include_str!("../../../../config/weir.toml");
 
 /// Where a configuration comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// The one that is built into the program.
+    #[default]
     Embedded,
     /// A file, or a folder whose `*.toml` files are merged in the order of their names.
     Path(PathBuf),

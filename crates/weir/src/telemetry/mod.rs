@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 /// What the configuration asks of the access log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLogSettings {
     /// How a record is written. Default JSON lines.
     pub format: Format,
@@ -43,7 +43,7 @@ impl Default for AccessLogSettings {
 }
 
 /// What the configuration asks of the program log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramLogSettings {
     /// Which events, as `RUST_LOG` writes it: `info`, or `info,weir_core=debug`. `RUST_LOG` in the environment
     /// wins. Default `info`.

@@ -92,6 +92,29 @@ fn hosts_have_policies() {
 }
 
 #[test]
+fn a_policy_is_the_same_in_another_generation_if_it_asks_for_the_same() {
+    let ca = Ca::new("clients");
+    let spec = listener(&ca);
+    let old = Acceptor::new(&spec, None).unwrap();
+    let mut swapped = spec.clone();
+    swapped.client_auth.swap(0, 1);
+    swapped.client_auth[0].headers.subject = Some(HeaderName::from_static("x-subject"));
+    let mut revoked = spec.clone();
+    revoked.client_auth[1].crls = vec![ca.crl(&[13])];
+    let mut another = spec.clone();
+    another.client_auth[0].roots = Ca::new("others").roots();
+    for (spec, now) in [
+        (&spec, [Some(0), Some(1), Some(2), None]),
+        (&swapped, [Some(0), Some(2), Some(1), None]),
+        (&revoked, [Some(0), Some(1), None, None]),
+        (&another, [Some(0), None, Some(2), None]),
+    ] {
+        let new = Acceptor::new(spec, Some(&old)).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|policy| new.policy_now(&old, policy)), now);
+    }
+}
+
+#[test]
 fn identity_headers_are_told_by_policy_and_all_together() {
     let ca = Ca::new("clients");
     let mut spec = listener(&ca);
