@@ -10,5 +10,7 @@ pub mod certs;
 pub mod cli;
 pub mod config;
 pub mod demo;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod run;
 pub mod telemetry;
