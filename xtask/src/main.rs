@@ -1,5 +1,6 @@
-//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask bench`.
+//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask fuzz`, `cargo xtask bench`.
 
+mod fuzz;
 mod graph;
 mod process;
 mod setup;
@@ -29,6 +30,14 @@ enum Task {
     Setup,
     /// Check the dependency rule alone
     Graph,
+    /// Feed the parsers random input (needs cargo-fuzz)
+    Fuzz {
+        /// Targets; all, where none is named
+        targets: Vec<String>,
+        /// For how long each is run
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Build weir for release and run bench/bench.py with these arguments
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -41,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test { full } => test::run_steps(full),
         Task::Setup => setup::run(),
         Task::Graph => graph::check(),
+        Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
     };
     match done {

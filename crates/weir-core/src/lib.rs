@@ -6,7 +6,8 @@
 //! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`server`] and [`worker`]
 //! (threads), [`listen`] (accepting), [`tls`], [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
 //! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes),
-//! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told).
+//! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told). Beside them, in tests and fuzzing only,
+//! `fuzzing` (what must hold of every parser here, whatever comes).
 
 #![allow(rustdoc::private_intra_doc_links, reason = "who reads how it works reads the private parts too")]
 
@@ -14,6 +15,8 @@ pub mod action;
 pub mod body;
 pub mod error;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod headers;
 pub mod http1;
 pub mod http2;

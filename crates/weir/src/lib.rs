@@ -11,6 +11,8 @@ pub mod certs;
 pub mod cli;
 pub mod config;
 pub mod demo;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod reload;
 pub mod run;
 pub mod telemetry;

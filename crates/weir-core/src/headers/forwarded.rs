@@ -60,21 +60,13 @@ pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNe
         return peer;
     }
     if headers.contains_key(FOR) {
-        let hops = headers.get_all(FOR).iter().rev().flat_map(|line| {
-            // A line that is not text is one hop that is no address.
-            line.to_str().unwrap_or("?").rsplit(',').map(|hop| parse_node(hop.trim()))
-        });
-        return follow(peer, hops, trusted);
+        let lines = headers.get_all(FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+        return follow(peer, hops.map(parse_node), trusted);
     }
-    let hops = headers.get_all(header::FORWARDED).iter().rev().flat_map(|line| {
-        let mut hops: Vec<Option<IpAddr>> = match line.to_str() {
-            Ok(line) => split_quoted(line, ',').map(forwarded_for).collect(),
-            Err(_) => vec![None],
-        };
-        hops.reverse();
-        hops
-    });
-    follow(peer, hops, trusted)
+    let lines = headers.get_all(header::FORWARDED).iter().rev();
+    let hops = lines.flat_map(|line| rsplit_quoted(line.as_bytes(), b','));
+    follow(peer, hops.map(forwarded_for), trusted)
 }
 
 fn follow(
@@ -94,7 +86,8 @@ fn follow(
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80` (RFC 7239, section 6).
-fn parse_node(text: &str) -> Option<IpAddr> {
+fn parse_node(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let inside = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let address =
         inside.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|a| a.ip()))?;
@@ -102,31 +95,40 @@ fn parse_node(text: &str) -> Option<IpAddr> {
 }
 
 /// The `for` of one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    split_quoted(element, ';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        let value = value.trim();
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        name.trim().eq_ignore_ascii_case("for").then(|| parse_node(value))
-    })?
+fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    // From the right, as elements are: of several the first counts.
+    let of = |pair: &[u8]| {
+        let at = pair.iter().position(|&byte| byte == b'=')?;
+        let (name, value) = (pair.get(..at)?.trim_ascii(), pair.get(at + 1..)?.trim_ascii());
+        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        name.eq_ignore_ascii_case(b"for").then(|| parse_node(value))
+    };
+    rsplit_quoted(element, b';').filter_map(of).last()?
 }
 
-/// Splits where `separator` is not within a quoted string.
-fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.split(move |c| {
-        if escaped {
-            escaped = false;
-        } else if quoted && c == '\\' {
-            escaped = true;
-        } else if c == '"' {
-            quoted = !quoted;
-        } else {
-            return !quoted && c == separator;
-        }
-        false
+/// Splits where `separator` is not within a quoted string, from right to left: what a client wrote further to the
+/// left, an open quote for example, has no say in how the elements are read that proxies have added behind it.
+fn rsplit_quoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let left = rest?;
+        let mut quoted = false;
+        let at = left.iter().enumerate().rev().find(|(at, byte)| {
+            if **byte == b'"' && !(quoted && is_escaped(left, *at)) {
+                quoted = !quoted;
+            }
+            !quoted && **byte == separator
+        });
+        let Some((at, _)) = at else { return rest.take() };
+        rest = left.get(..at);
+        left.get(at + 1..)
     })
-    .map(str::trim)
+}
+
+/// Whether an odd number of backslashes stands before the byte at `at`.
+fn is_escaped(text: &[u8], at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
 /// Sets the forwarding fields for an upstream. What came under these names is kept only from a trusted peer: its

@@ -142,6 +142,12 @@ fn the_client_is_the_first_that_is_not_trusted() {
         ("10.0.0.1", &[("forwarded", "for=198.51.100.1, for=_hidden")], "10.0.0.1"),
         ("10.0.0.1", &[("forwarded", "for=198.51.100.1, by=10.0.0.2")], "10.0.0.1"),
         ("10.0.0.1", &[("forwarded", "for=6.6.6.6"), (xff, "198.51.100.1")], "198.51.100.1"),
+        // What a client sends cannot hide the address that a proxy adds behind it.
+        ("10.0.0.1", &[(xff, "\u{e9}, 198.51.100.1")], "198.51.100.1"),
+        ("10.0.0.1", &[("forwarded", "for=\u{e9}, for=198.51.100.1")], "198.51.100.1"),
+        ("10.0.0.1", &[("forwarded", "for=\", for=198.51.100.1")], "198.51.100.1"),
+        ("10.0.0.1", &[("forwarded", "for=\"\\, for=\"[2001:db9::1]\";by=\"a\\\", b\"")], "2001:db9::1"),
+        ("10.0.0.1", &[("forwarded", "for=198.51.100.1;by=\"a\\\\\", for=10.0.0.2")], "198.51.100.1"),
     ] {
         assert_eq!(
             client_address(Some(ip(peer)), &map(fields), &trusted),

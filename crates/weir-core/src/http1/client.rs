@@ -338,7 +338,7 @@ fn invalid(error: HeadError) -> Error {
 }
 
 /// Appends the head of a request.
-fn write_head(out: &mut Vec<u8>, request: &RequestParts<'_>, framing: Framing) {
+pub(crate) fn write_head(out: &mut Vec<u8>, request: &RequestParts<'_>, framing: Framing) {
     head::write_request_line(out, request.method, request.uri);
     for (name, value) in request.headers {
         // Without a body only `content-length: 0` stays, as of an empty POST: plugins may have set what they like. `TE`

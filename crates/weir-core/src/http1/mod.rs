@@ -8,14 +8,14 @@
 //! In reading order: `head`, `chunked` and `framing` (sans-IO), `io` (a stream and the bytes that wait on it),
 //! [`Incoming`] and `sender` (bodies), `server` (towards clients) and [`client`] (towards upstreams).
 
-mod chunked;
+pub(crate) mod chunked;
 pub mod client;
 mod date;
-mod framing;
+pub(crate) mod framing;
 pub(crate) mod head;
 mod incoming;
 pub(crate) mod io;
-mod sender;
+pub(crate) mod sender;
 pub(crate) mod server;
 
 pub use incoming::Incoming;

@@ -397,7 +397,13 @@ fn response_framing(body: &Body, parts: &response::Parts, is_head: bool, version
 }
 
 /// Appends a response head.
-fn write_head(out: &mut Vec<u8>, parts: &response::Parts, framing: Framing, keep: bool, version: Version) {
+pub(crate) fn write_head(
+    out: &mut Vec<u8>,
+    parts: &response::Parts,
+    framing: Framing,
+    keep: bool,
+    version: Version,
+) {
     head::write_status_line(out, parts.status);
     // What HEAD or 304 say of a body that is not sent is theirs to say (RFC 9110, section 8.6).
     let keep_length = framing == Framing::None && parts.status != StatusCode::NO_CONTENT;

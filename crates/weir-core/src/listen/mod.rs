@@ -9,7 +9,7 @@ mod connection;
 mod inherited;
 mod layer4;
 pub(crate) mod limits;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 
 use std::sync::Arc;
 

@@ -18,6 +18,8 @@ pub enum Source {
     Embedded,
     /// A file, or a folder whose `*.toml` files are merged in the order of their names.
     Path(PathBuf),
+    /// This text; relative paths in it are relative to the current folder.
+    Text(String),
 }
 
 impl fmt::Display for Source {
@@ -25,6 +27,7 @@ impl fmt::Display for Source {
         match self {
             Source::Embedded => f.write_str("config/weir.toml (built in)"),
             Source::Path(path) => path.display().fmt(f),
+            Source::Text(_) => f.write_str("the configuration"),
         }
     }
 }
@@ -37,6 +40,9 @@ impl Source {
                 return add(report, "config/weir.toml".into(), PathBuf::from("."), EMBEDDED.to_owned());
             }
             Source::Path(path) => path,
+            Source::Text(text) => {
+                return add(report, self.to_string(), PathBuf::from("."), text.clone());
+            }
         };
         let files = match files_of(path) {
             Ok(files) => files,

@@ -99,6 +99,9 @@ fn kinds() -> [Kind; 12] {
     ]
 }
 
+/// The longest duration that is taken.
+const LONGEST: Duration = Duration::from_hours(1000 * 24);
+
 impl Leaf for Duration {
     const FORMAT: &'static str = "duration";
     const WANT: &'static str =
@@ -132,8 +135,8 @@ impl Leaf for Duration {
                 "" => return Err(format!("`{text}` has no unit")),
                 other => return Err(format!("`{}` is not a unit of time", other.trim())),
             };
-            let part = n.checked_mul(millis).filter(|ms| *ms <= 1000 * 86_400_000);
-            total += Duration::from_millis(part.ok_or("longer than 1000 days")?);
+            let sum = n.checked_mul(millis).and_then(|part| total.checked_add(Duration::from_millis(part)));
+            total = sum.filter(|sum| *sum <= LONGEST).ok_or("longer than 1000 days")?;
             rest = tail;
         }
         Ok(total)
@@ -277,7 +280,7 @@ impl Leaf for ListenAddress {
             };
         }
         if let Some(port) = text.strip_prefix(':') {
-            let port = port.parse::<u16>().map_err(|_| format!("`{port}` is not a port (0 to 65535)"))?;
+            let port = self::port(port).ok_or_else(|| format!("`{port}` is not a port (0 to 65535)"))?;
             return Ok(ListenAddress::Tcp(SocketAddr::from(([0u8; 4], port))));
         }
         text.parse().map(ListenAddress::Tcp).map_err(|_| match text.parse::<IpAddr>() {
@@ -329,9 +332,9 @@ impl Leaf for EndpointAddress {
             };
         }
         let Some((host, port)) = text.rsplit_once(':') else { return Err(format!("`{text}` has no port")) };
-        let port = match port.parse::<u16>() {
-            Ok(0) | Err(_) => return Err(format!("`{port}` is not a port (1 to 65535)")),
-            Ok(port) => port,
+        let port = match self::port(port) {
+            Some(0) | None => return Err(format!("`{port}` is not a port (1 to 65535)")),
+            Some(port) => port,
         };
         if !is_host(host) {
             return Err(format!("`{host}` is neither an IP address nor a host name"));
@@ -363,6 +366,11 @@ impl Leaf for HostPattern {
             HostPattern::Suffix(rest) => format!("*{rest}"),
         }
     }
+}
+
+/// Digits only: numbers in Rust may begin with a plus sign.
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_host(text: &str) -> bool {
@@ -436,7 +444,7 @@ impl Leaf for Mode {
 
     fn parse(text: &str) -> Result<Self, String> {
         match u32::from_str_radix(text, 8) {
-            Ok(mode) if mode <= 0o777 => Ok(Mode(mode)),
+            Ok(mode) if mode <= 0o777 && !text.starts_with('+') => Ok(Mode(mode)),
             _ => Err(format!("`{text}` is not a set of permission bits")),
         }
     }

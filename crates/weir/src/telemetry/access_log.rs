@@ -77,7 +77,7 @@ impl AccessLog for AccessLogger {
 }
 
 /// Writes a record as one line, with its line feed.
-fn write_record(format: &Format, record: &Record<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_record(format: &Format, record: &Record<'_>, out: &mut Vec<u8>) {
     match format {
         Format::Json => write_json(record, out),
         Format::Text(template) => write_text(template, record, out),

@@ -10,7 +10,8 @@ fn durations_and_sizes() {
     {
         assert_eq!(ms(text), Ok(want), "{text}");
     }
-    for text in ["", "s", "1", "1x", "-1s", "1.5s", "1 s", "99999999999999999999s", "1001d", "1s1"] {
+    for text in ["", "s", "1", "1x", "-1s", "1.5s", "1 s", "99999999999999999999s", "1001d", "999d25h", "1s1"]
+    {
         assert!(ms(text).is_err(), "{text}");
     }
     for (text, want) in [("0", 0), ("1B", 1), ("64KiB", 65_536), ("10 MiB", 10 << 20), ("1MB", 1_000_000)] {
@@ -31,9 +32,23 @@ fn addresses() {
     let endpoint = |text: &str| <EndpointAddress as Leaf>::parse(text).map(|a| a.show());
     assert_eq!(endpoint("App.internal:80").as_deref(), Ok("app.internal:80"));
     assert_eq!(endpoint("demo:").as_deref(), Ok("demo:"));
-    for text in
-        ["", "host", "host:", "host:0", "127.0.0.1:0", "host:65536", "a b:1", "http://a:1", "unix:", "::1:80"]
-    {
+    for text in [":+80", "127.0.0.1:+80", ":65536", ":"] {
+        assert!(listen(text).is_err(), "{text}");
+    }
+    assert!(Mode::parse("+660").is_err());
+    for text in [
+        "",
+        "host",
+        "host:",
+        "host:0",
+        "host:+80",
+        "127.0.0.1:0",
+        "host:65536",
+        "a b:1",
+        "http://a:1",
+        "unix:",
+        "::1:80",
+    ] {
         assert!(endpoint(text).is_err(), "{text}");
     }
 }
