@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the end-to-end tests need beside cargo: programs of the system, a Python environment and Autobahn's
-# test suite in tests/.cache, and the packages of the SignalR example. What is there already is left alone.
+# Installs what the end-to-end tests need beside cargo: programs of the system, two Python environments in tests/.cache
+# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example. What is there
+# already is left alone.
 set -eu
 cd "$(dirname "$0")"
 cache=.cache
@@ -19,13 +20,13 @@ if [ -n "$packages" ]; then
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
 fi
 
-# installed FOLDER FILES...: whether the folder was made from these files as they are now.
-stamp() { cat "$@" | cksum; }
+# installed FOLDER STAMP: whether the folder was made from the files of the stamp, and by the Python that is here now.
+stamp() { { python3 --version; cat "$@"; } | cksum; }
 installed() { [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$2" ]; }
 
 now=$(stamp python/requirements.txt)
 if ! installed "$cache/venv" "$now"; then
-    python3 -m venv "$cache/venv"
+    python3 -m venv --clear "$cache/venv"
     "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r python/requirements.txt
     echo "$now" >"$cache/venv/.installed"
 fi
@@ -38,23 +39,11 @@ for folder in ../examples/signalr/server ../examples/signalr/client; do
     fi
 done
 
-# Autobahn is Python 2: one of the PATH, of $PYTHON2, or of pyenv.
-python2=""
-for candidate in "${PYTHON2:-python2.7}" "$HOME"/.pyenv/versions/2.7*/bin/python2.7; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' >/dev/null 2>&1; then
-        python2=$candidate
-        break
-    fi
-done
-if [ -z "$python2" ]; then
-    echo "Autobahn's test suite needs Python 2.7: set PYTHON2, or run \`pyenv install 2.7.18\`" >&2
-    exit 1
-fi
-now=$(stamp autobahn/requirements.txt)
+now=$(stamp autobahn/requirements.txt autobahn/convert.py)
 if ! installed "$cache/autobahn" "$now"; then
-    rm -rf "$cache/autobahn"
-    PIP_NO_PYTHON_VERSION_WARNING=1 "$python2" -W ignore -m pip install --quiet --disable-pip-version-check \
-        --target "$cache/autobahn" --no-deps -r autobahn/requirements.txt
+    python3 -m venv --clear "$cache/autobahn"
+    # The suite is Python 2 until it is converted: nothing to compile yet.
+    "$cache/autobahn/bin/pip" install --quiet --disable-pip-version-check --no-compile -r autobahn/requirements.txt
+    "$cache/autobahn/bin/python" autobahn/convert.py "$cache/autobahn/suite"
     echo "$now" >"$cache/autobahn/.installed"
 fi
-command -v "$python2" >"$cache/python2"

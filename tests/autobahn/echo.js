@@ -13,6 +13,7 @@ const { WebSocketServer } = createRequire(path.join(__dirname, "../../examples/s
 const sockets = new WebSocketServer({
   noServer: true,
   perMessageDeflate: true,
+  maxFragments: 0, // Autobahn sends up to 65,536
   maxPayload: 64 * 1024 * 1024,
   handleProtocols: (protocols) => (protocols.has("two") ? "two" : false),
 });

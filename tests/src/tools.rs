@@ -34,6 +34,16 @@ pub fn python() -> Command {
     command
 }
 
+/// Autobahn's fuzzing client, which takes a specification, in JSON, of servers and cases.
+pub fn wstest() -> Command {
+    let folder = cache().join("autobahn");
+    let suite = folder.join("suite");
+    installed(&suite);
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(root().join("tests/autobahn/wstest.py")).arg(suite);
+    command
+}
+
 /// Node.js in a folder whose `node_modules` are installed.
 pub fn node(folder: &Path) -> Command {
     installed(&folder.join("node_modules"));
