@@ -61,7 +61,7 @@ impl Assembler {
 }
 
 /// Makes the demo upstream at `address` the only endpoint of the groups of these names.
-fn point_at_demo(spec: &mut Spec, groups: &[Arc<str>], address: SocketAddr) {
+pub fn point_at_demo(spec: &mut Spec, groups: &[Arc<str>], address: SocketAddr) {
     for upstream in spec.upstreams.iter_mut().filter(|upstream| groups.contains(&upstream.name)) {
         upstream.endpoints = vec![EndpointSpec { address: EndpointAddress::Ip(address), weight: 1 }];
     }

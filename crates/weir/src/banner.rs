@@ -38,7 +38,7 @@ impl Banner<'_> {
         let _ = writeln!(out, "{} {version}, {} workers", self.bold("weir"), self.workers);
         let source = &self.plan.source;
         let _ = match source {
-            Source::Embedded => writeln!(
+            Source::Embedded | Source::Text(_) => writeln!(
                 out,
                 "configuration {source}; edit it and start weir again, `weir check` tells whether it is right"
             ),

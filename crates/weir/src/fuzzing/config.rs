@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
+use weir_core::Snapshot;
 use weir_core::spec::{EndpointAddress, HashKey, HostPattern, ListenAddress};
 
-use crate::assemble::{assemble, point_at_demo};
+use crate::assemble::point_at_demo;
 use crate::config::value::{Leaf, Mode, Pattern, Size};
 use crate::config::{Source, load};
 
@@ -19,7 +20,7 @@ pub fn config(data: &[u8]) {
             let mut spec = loaded.plan.spec;
             let demo = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
             point_at_demo(&mut spec, &loaded.plan.demo, demo);
-            let assembled = assemble(&spec, None, None);
+            let assembled = Snapshot::assemble(&spec, None, None);
             assert!(assembled.is_ok(), "it was found right: {:?}", assembled.err());
             assert_eq!(loaded.report.errors(), 0);
             loaded.report
