@@ -19,4 +19,3 @@ pub(crate) mod sender;
 pub(crate) mod server;
 
 pub use incoming::Incoming;
-pub(crate) use incoming::Waits;
