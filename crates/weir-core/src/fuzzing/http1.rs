@@ -102,7 +102,8 @@ fn forwarded_response(
     if !headers.contains_key(DATE) {
         got.remove(DATE);
     }
-    (got.remove(UPGRADE), want.remove(UPGRADE));
+    got.remove(UPGRADE);
+    want.remove(UPGRADE);
     assert_eq!(got, want);
 }
 
