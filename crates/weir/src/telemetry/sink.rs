@@ -382,7 +382,10 @@ mod tests {
         let (arrived_tx, arrived) = mpsc::channel();
         let (permit, permit_rx) = mpsc::channel();
         let b = bench(100, usize::MAX, Some((arrived_tx, permit_rx)));
-        assert!(b.sink.push(&[b'a'; 39]) && b.sink.push(b"\n"));
+        // In one piece: the writer may take what is there at any time.
+        let mut line = [b'a'; 40];
+        line[39] = b'\n';
+        assert!(b.sink.push(&line));
         arrived.recv_timeout(LONG).expect("the writer holds the first lines");
         // What the writer holds still counts: at most 60 bytes more.
         let taken = (0..10).filter(|_| b.sink.push(b"123456789012345678\n\n")).count();
