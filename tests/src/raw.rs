@@ -177,7 +177,14 @@ impl Read for Recorder {
 impl RawUpstream {
     /// Listens, and runs the script on each connection (numbered from 0) on a thread of its own.
     pub fn start(script: impl Fn(usize, &mut Served) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 can be bound");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 can be bound"), script)
+    }
+
+    /// The same on a socket that is listening already.
+    pub fn start_on(
+        listener: TcpListener,
+        script: impl Fn(usize, &mut Served) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let record = Arc::new(Record::default());
         let stopping = Arc::new(AtomicBool::new(false));

@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod signalr;
 mod streams;
 mod tls;
+mod uploads;
 mod websocket;
 
 use std::net::SocketAddr;

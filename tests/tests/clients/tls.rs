@@ -147,6 +147,62 @@ fn client_certificates() {
     }
 }
 
+/// Who is on the list of revoked certificates is refused in the handshake, also where a certificate is optional; who
+/// is not on it is served.
+#[test]
+fn revoked_client_certificates() {
+    let upstream = RawUpstream::polite();
+    let folder = weir::folder();
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue("site", &["secure.test", "maybe.test"]);
+    let clients = Authority::new(folder.path(), "clients");
+    let [_alice, bob, carol] = ["alice", "bob", "carol"].map(|name| clients.issue(name, &[]));
+    clients.revoke("revoked", &[&bob, &carol]);
+    let config = format!(
+        "{HEAD}
+        [[listeners]]
+        name = \"tls\"
+        address = \"127.0.0.1:0\"
+        [listeners.tls]
+        cert = \"%DIR%/site.pem\"
+        key = \"%DIR%/site.key\"
+        client_auth = [
+            {{ names = \"secure.test\", ca = \"%DIR%/clients.pem\", crl = \"%DIR%/revoked.crl\" }},
+            {{ names = \"maybe.test\", mode = \"optional\", ca = \"%DIR%/clients.pem\", crl = \"%DIR%/revoked.crl\" }},
+        ]
+        [[routes]]
+        name = \"all\"
+        upstream = \"app\"
+        [upstreams.app]
+        endpoints = [\"{}\"]
+        ",
+        upstream.address()
+    );
+    let weir = Weir::start_in(folder, &config);
+    for version in ["--tls-max 1.2 --http1.1", "--tlsv1.3 --http1.1", "--tlsv1.3 --http2"] {
+        let version: Vec<&str> = version.split(' ').collect();
+        for name in ["secure.test", "maybe.test"] {
+            let ask = |who: &str| {
+                let files = [format!("{who}.pem"), format!("{who}.key")];
+                curl(&weir, "tls", name, &[&["--cert", &files[0], "--key", &files[1]], &version[..]].concat())
+            };
+            let got = ask("alice");
+            assert!(is(&got, OK), "{version:?} {name}: {got:?}");
+            for revoked in ["bob", "carol"] {
+                let (code, text) = ask(revoked);
+                assert!(code != Some(0) && text == " 000", "{version:?} {name} {revoked}: {code:?} {text}");
+            }
+        }
+        assert!(is(&curl(&weir, "tls", "maybe.test", &version), OK), "without a certificate none is revoked");
+    }
+    let bob = ["-servername", "secure.test", "-cert", "bob.pem", "-key", "bob.key", "-ign_eof"];
+    let text = openssl(&weir, "tls", &bob, "GET / HTTP/1.1\r\nHost: secure.test\r\n\r\n");
+    assert!(text.contains("certificate revoked"), "the alert says why: {text}");
+    let requests = |bytes: &[u8]| bytes.windows(4).filter(|window| window == b"GET ").count();
+    let served: usize = upstream.received().iter().map(|connection| requests(&connection.bytes)).sum();
+    assert_eq!(served, 9, "nothing of the revoked ones reached the upstream");
+}
+
 /// What the upstream is told about the client comes from the certificate, and never from the client.
 #[test]
 fn identity_headers_cannot_be_forged() {

@@ -128,7 +128,7 @@ impl Door {
             self.tell(&error);
             tokio::select! {
                 _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
-                () = tokio::time::sleep(BACK_OFF) => {}
+                () = tokio::task::yield_now() => {}
             }
         }
         // Closing the socket would reset the connections that the kernel has already made.
