@@ -122,6 +122,10 @@ fn sockets_that_nobody_passed_in() {
         let output = process::run("weir", command.envs(variables.iter().copied()), b"");
         assert_eq!(output.code, Some(1), "{variables:?}: {}", output.stderr);
         assert!(output.stderr.contains("no socket was passed in"), "{variables:?}: {}", output.stderr);
-        assert!(output.stderr.contains("weir.toml:") && output.stderr.contains("address"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("weir.toml:") && output.stderr.contains("address"),
+            "{}",
+            output.stderr
+        );
     }
 }
