@@ -1,12 +1,10 @@
 //! Attempts on upstreams: choosing an endpoint, sending, trying again where that is safe.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::header::{HOST, HeaderValue, SET_COOKIE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,15 +12,16 @@ use http::{HeaderMap, Response, Uri};
 use weir_plugin::{Exchange, Target};
 
 use super::replay::Replay;
-use super::tally::Metered;
 use super::{Session, Tally, is_idempotent, with_facts};
 use crate::body::Body;
 use crate::error::{self, Blame, Error, Kind};
+use crate::http1::Waits;
 use crate::http1::client::{self, Answer, Downstream, Failure, Patience, RequestParts};
 use crate::net::Deadline;
+use crate::net::deadline::Coarse;
 use crate::route::CompiledRoute;
 use crate::spec::HostRewrite;
-use crate::upstream::{self, Choice, Endpoint, Group, Http2Sender, Lease};
+use crate::upstream::{self, Choice, Endpoint, Group, Http2Sender, Lease, Upload, UploadState};
 use crate::{headers, path};
 
 /// What an upstream is sent, but for the body: what of the exchange is changed for it.
@@ -184,13 +183,13 @@ impl Attempts<'_> {
                 response: group.spec.timeouts.response,
                 client: self.session.listener.spec.http.idle_timeout,
             };
+            let attempt = Attempt { x: &tally.x, outgoing: &outgoing, body: replay.next(), patience };
             let sent = match lease {
                 Lease::Http1 { connection, .. } => {
-                    send_http1(connection, &tally.x, &outgoing, replay.next(), patience, deadline, downstream)
-                        .await
+                    send_http1(connection, attempt, deadline, downstream).await
                 }
                 Lease::Http2(sender) => {
-                    send_http2(sender, &group, &tally.x, &outgoing, replay.next(), patience, deadline).await
+                    send_http2(sender, group.spec.tls.is_some(), attempt, deadline, downstream).await
                 }
             };
             let whole = self.replay.as_ref().is_some_and(Replay::is_whole);
@@ -276,15 +275,21 @@ impl From<Failure> for Failed {
     }
 }
 
-async fn send_http1(
-    connection: client::Connection,
-    x: &Exchange,
-    outgoing: &Outgoing,
+/// A request as one endpoint is sent it.
+struct Attempt<'a> {
+    x: &'a Exchange,
+    outgoing: &'a Outgoing,
     body: Body,
     patience: Patience,
+}
+
+async fn send_http1(
+    connection: client::Connection,
+    attempt: Attempt<'_>,
     deadline: &mut Deadline,
     downstream: &mut impl Downstream,
 ) -> Result<Response<Body>, Failed> {
+    let Attempt { x, outgoing, body, patience } = attempt;
     let answer =
         client::send(connection, outgoing.parts(x, None), body, patience, deadline, downstream).await;
     match answer? {
@@ -303,47 +308,83 @@ async fn send_http1(
 
 async fn send_http2(
     mut sender: Http2Sender,
-    group: &Group,
-    x: &Exchange,
-    outgoing: &Outgoing,
-    body: Body,
-    patience: Patience,
+    tls: bool,
+    attempt: Attempt<'_>,
     deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
 ) -> Result<Response<Body>, Failed> {
     let failed = |error| Failed { error, answered: false, unprocessed: false };
+    let Attempt { x, outgoing, body, patience } = attempt;
     let parts = outgoing.parts(x, None);
     let mut headers = parts.headers.clone();
-    let tls = group.spec.tls.is_some();
     let uri = absolute(parts.uri, headers.remove(HOST).as_ref(), tls).map_err(failed)?;
-    let meter: Rc<Cell<u64>> = Rc::default();
-    let failure: Rc<Cell<Option<Error>>> = Rc::default();
-    let body = match body {
-        Body::Empty => body,
-        body => Body::stream(Metered::new(body, u64::MAX, meter.clone()).telling(failure.clone())),
-    };
-    let mut send = pin!(sender.send(x.method.clone(), uri, headers, body));
-    let mut progress = None;
+    let upload = Upload::new(body);
+    let mut send = pin!(sender.send(x.method.clone(), uri, headers, upload.clone()));
+    let mut wait = Wait { upload: upload.as_deref(), patience, sent: None };
     poll_fn(|cx| {
         if let Poll::Ready(answer) = send.as_mut().poll(cx) {
             // Of a body that broke off hyper only says that the stream was reset.
             return Poll::Ready(answer.map_err(|e| Failed {
-                error: failure.take().unwrap_or(e.error),
+                error: upload.as_ref().and_then(|upload| upload.take_failure()).unwrap_or(e.error),
                 answered: false,
                 unprocessed: e.unprocessed,
             }));
         }
-        if progress != Some(meter.get()) {
-            progress = Some(meter.get());
-            deadline.set(patience.response);
-        }
-        deadline.poll(cx).map(|_| {
-            Err(failed(match deadline.is_over_cap() {
-                true => Error::new(Kind::ExchangeTimeout, "the request timeout is over"),
-                false => Error::new(Kind::ResponseTimeout, "no response from the upstream"),
-            }))
-        })
+        wait.poll(cx, deadline, downstream).map(|error| Err(failed(error)))
     })
     .await
+}
+
+/// The wait for a response from an HTTP/2 upstream.
+struct Wait<'a> {
+    upload: Option<&'a Upload>,
+    patience: Patience,
+    /// When the request had been sent.
+    sent: Option<Coarse>,
+}
+
+impl Wait<'_> {
+    /// Ready with the reason to wait no more.
+    ///
+    /// Only the end of an upload wakes the task. What it waits for meanwhile is looked at as often as either side's
+    /// time could be over.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Deadline,
+        downstream: &mut impl Downstream,
+    ) -> Poll<Error> {
+        let Patience { response, client } = self.patience;
+        let upload = self.upload.and_then(|upload| upload.watch(cx));
+        if upload.is_none() && downstream.poll_gone(cx).is_ready() {
+            return Poll::Ready(Error::new(Kind::ClientGone, "the client left before the response"));
+        }
+        loop {
+            let now = Coarse::now();
+            let (by_client, due, look) = match self.upload.and_then(|upload| upload.watch(cx)) {
+                None => (false, self.sent.get_or_insert(now).after(response), response),
+                Some(UploadState { waits: Waits::Sink, since }) => {
+                    (false, since.after(response), response.min(client))
+                }
+                Some(UploadState { waits: Waits::Source, since }) => {
+                    (true, since.after(client), response.min(client))
+                }
+            };
+            deadline.set_at(due.min(now.after(look)));
+            if deadline.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if deadline.is_over_cap() {
+                return Poll::Ready(Error::new(Kind::ExchangeTimeout, "the request timeout is over"));
+            }
+            if Coarse::now() >= due {
+                return Poll::Ready(match by_client {
+                    true => Error::new(Kind::RequestTimeout, "the client sent no more of the body"),
+                    false => Error::new(Kind::ResponseTimeout, "no response from the upstream"),
+                });
+            }
+        }
+    }
 }
 
 /// The target in the form that HTTP/2 wants.

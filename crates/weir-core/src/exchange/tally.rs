@@ -186,17 +186,11 @@ pub(crate) struct Metered {
     body: Body,
     limit: u64,
     meter: Rc<Cell<u64>>,
-    failure: Option<Rc<Cell<Option<Error>>>>,
 }
 
 impl Metered {
     pub(crate) fn new(body: Body, limit: u64, meter: Rc<Cell<u64>>) -> Self {
-        Metered { body, limit, meter, failure: None }
-    }
-
-    /// Tells why the body broke off, for a reader that does not.
-    pub(crate) fn telling(self, failure: Rc<Cell<Option<Error>>>) -> Self {
-        Metered { failure: Some(failure), ..self }
+        Metered { body, limit, meter }
     }
 }
 
@@ -209,9 +203,6 @@ impl HttpBody for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let (Some(Err(error)), Some(failure)) = (&frame, &self.failure) {
-            failure.set(Some(Error::new(error.kind(), error.detail())));
-        }
         if let Some(Ok(frame)) = &frame {
             let n = frame.data_ref().map_or(0, |data| data.len() as u64);
             self.meter.set(self.meter.get() + n);

@@ -19,3 +19,4 @@ pub(crate) mod sender;
 pub(crate) mod server;
 
 pub use incoming::Incoming;
+pub(crate) use incoming::Waits;

@@ -1,3 +1,4 @@
 //! HTTP/2 (RFC 9113) towards clients, by hyper. Towards upstreams it is in [`crate::upstream`].
 
 pub(crate) mod server;
+mod streams;

@@ -1,6 +1,5 @@
 //! HTTP/2 towards clients: many requests at once on one connection.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,48 +15,29 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::streams::{Active, Streams};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Outcome, Session, Tally};
 use crate::http1::client::Downstream;
 use crate::http1::head::{RequestHead, ResponseHead};
-use crate::net::{Deadline, LocalExecutor, Rewind, Stream};
+use crate::net::{Deadline, Rewind, Stream};
 use crate::worker::Stage;
 
 /// What a connection buffers of one stream's response before it waits for the client.
 const SEND_BUFFER: usize = 64 << 10;
-
-/// Streams of a connection that are under way.
-#[derive(Clone, Default)]
-struct Active(Rc<Cell<usize>>);
-
-struct ActiveStream(Active);
-
-impl Active {
-    fn enter(&self) -> ActiveStream {
-        self.0.set(self.0.get() + 1);
-        ActiveStream(self.clone())
-    }
-}
-
-impl Drop for ActiveStream {
-    fn drop(&mut self) {
-        let count = &self.0.0;
-        count.set(count.get() - 1);
-    }
-}
 
 /// Serves a connection until it ends.
 pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
     let session = Rc::new(session);
     let limits = session.listener.spec.http.clone();
     let mut stage = session.worker.follow_stage();
-    let active = Active::default();
+    let streams = Streams::new(limits.idle_timeout);
     let service = service_fn(|request| {
-        let (session, stream) = (session.clone(), active.enter());
+        let (session, stream) = (session.clone(), streams.enter());
         async move { Ok::<_, Infallible>(serve(&session, request, stream).await) }
     });
-    let mut builder = Builder::new(LocalExecutor);
+    let mut builder = Builder::new(streams.clone());
     let http2 = &limits.http2;
     builder
         .timer(TokioTimer::new())
@@ -86,7 +66,7 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
             }
             return Poll::Ready(());
         }
-        let busy = active.0.get() > 0;
+        let busy = streams.are_active();
         if busy == idle_since_active {
             idle_since_active = !busy;
             if busy { deadline.clear() } else { deadline.set(limits.keep_alive_timeout) }
@@ -106,7 +86,7 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
 }
 
 /// One request and the head of its response.
-async fn serve(session: &Session, request: Request<Incoming>, stream: ActiveStream) -> Response<Body> {
+async fn serve(session: &Session, request: Request<Incoming>, stream: Active) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let head =
@@ -134,7 +114,7 @@ async fn serve(session: &Session, request: Request<Incoming>, stream: ActiveStre
             tally.end(None);
             return Body::Empty;
         }
-        Body::stream(Told { body, tally, deadline, waiting: false, _stream: stream })
+        Body::stream(Told { body, tally, deadline, waiting: false, whole: false, stream })
     })
 }
 
@@ -169,13 +149,16 @@ impl Downstream for Quiet {
     fn informational(&mut self, _: &mut Context<'_>, _: &ResponseHead) {}
 }
 
-/// A response body whose end is told to the log, and whose sender may not pause for too long.
+/// A response body whose end is told to the log, and whose sender may not pause for too long. How long its client may is
+/// watched by the task of the stream.
 struct Told {
     body: Body,
     tally: Tally,
     deadline: Deadline,
     waiting: bool,
-    _stream: ActiveStream,
+    /// All of it was handed over; the client may not have taken it yet.
+    whole: bool,
+    stream: Active,
 }
 
 impl HttpBody for Told {
@@ -193,18 +176,23 @@ impl HttpBody for Told {
                 if !std::mem::replace(&mut this.waiting, true) {
                     this.deadline.set(this.tally.upstream_idle);
                 }
+                this.stream.waits();
                 ready!(this.deadline.poll(cx));
-                Some(Err(Error::new(Kind::ResponseTimeout, "no more of the response from the upstream")))
+                Some(Err(match this.deadline.is_over_cap() {
+                    true => Error::new(Kind::ExchangeTimeout, "the request timeout is over"),
+                    false => Error::new(Kind::ResponseTimeout, "no more of the response from the upstream"),
+                }))
             }
         };
         this.waiting = false;
         match &frame {
-            Some(Ok(frame)) => this.tally.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                this.stream.hands_over(this.deadline.cap());
+                this.tally.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.whole = this.body.is_end_stream();
+            }
             Some(Err(error)) => this.tally.end(Some(error)),
-            None => this.tally.end(None),
-        }
-        if this.body.is_end_stream() {
-            this.tally.end(None);
+            None => this.whole = true,
         }
         Poll::Ready(frame)
     }
@@ -215,5 +203,16 @@ impl HttpBody for Told {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        match self.stream.too_late() {
+            Some(error) => self.tally.end(Some(&error)),
+            None if self.whole => self.tally.end(None),
+            // The tally's own end: the client has left.
+            None => {}
+        }
     }
 }

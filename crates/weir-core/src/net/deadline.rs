@@ -76,9 +76,24 @@ impl Deadline {
         self.at = (!after.is_zero()).then(|| Coarse::now().after(after));
     }
 
+    /// Until then.
+    pub fn set_at(&mut self, at: Coarse) {
+        self.at = Some(at);
+    }
+
     /// Sets a bound over all that follow, from now on this long; zero takes it away.
     pub fn set_cap(&mut self, after: Duration) {
         self.cap = (!after.is_zero()).then(|| Coarse::now().after(after));
+    }
+
+    /// The bound over all that follow.
+    pub fn cap(&self) -> Option<Coarse> {
+        self.cap
+    }
+
+    /// Sets the bound over all that follow to one that another deadline has.
+    pub fn cap_at(&mut self, cap: Option<Coarse>) {
+        self.cap = cap;
     }
 
     /// Whether the bound over all of them has passed.

@@ -1,9 +1,11 @@
 //! Sockets and streams.
 
 pub mod deadline;
+#[cfg(test)]
 mod executor;
 pub mod stream;
 
 pub use deadline::Deadline;
+#[cfg(test)]
 pub(crate) use executor::LocalExecutor;
 pub use stream::{Rewind, Socket, Stream};

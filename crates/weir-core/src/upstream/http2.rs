@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -16,9 +16,10 @@ use hyper::client::conn::http2::{Builder, Connection as Driver, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::upload::{Sent, Tasks, Upload};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::net::{LocalExecutor, Stream};
+use crate::net::Stream;
 
 /// Flow-control window of a stream: what an upstream may send before a slow client takes it.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -30,7 +31,7 @@ const SEND_BUFFER: usize = 256 << 10;
 /// Size of a response's header list.
 const HEADER_LIST: u32 = 64 << 10;
 
-type Task = Driver<TokioIo<Stream>, Body, LocalExecutor>;
+type Task = Driver<TokioIo<Stream>, Body, Tasks>;
 
 /// A connection that many requests share.
 pub(super) struct Http2Connection {
@@ -38,6 +39,7 @@ pub(super) struct Http2Connection {
     /// Polled by a task of its own, which takes it away when it has ended; here to be asked for its limits.
     driver: Rc<RefCell<Option<Task>>>,
     scheme: Scheme,
+    tasks: Tasks,
     /// Streams that are open or promised to a sender.
     streams: Cell<usize>,
     /// No new streams.
@@ -63,7 +65,7 @@ pub struct Http2Error {
 }
 
 /// A place among the streams of a connection.
-struct Place(Rc<Http2Connection>);
+pub(super) struct Place(Rc<Http2Connection>);
 
 impl Place {
     fn take(connection: &Rc<Http2Connection>) -> Self {
@@ -89,7 +91,8 @@ impl Http2Connection {
     /// `UpstreamClosed` when the stream breaks off at once.
     pub(super) async fn open(stream: Stream) -> Result<Rc<Self>, Error> {
         let scheme = if stream.as_plain().is_some() { Scheme::HTTP } else { Scheme::HTTPS };
-        let mut builder = Builder::new(LocalExecutor);
+        let tasks = Tasks::default();
+        let mut builder = Builder::new(tasks.clone());
         builder
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -102,6 +105,7 @@ impl Http2Connection {
             sender: RefCell::new(sender),
             driver: Rc::new(RefCell::new(Some(driver))),
             scheme,
+            tasks,
             streams: Cell::new(0),
             retired: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
@@ -155,7 +159,8 @@ impl Http2Sender {
     ///
     /// `:authority` is the URI's, or else the `host` header's; `host` itself is not sent (RFC 9113, section
     /// 8.3.1). `:scheme` says whether TLS is spoken to the upstream. The response comes without waiting for its
-    /// body, which has trailers as its last frame.
+    /// body, which has trailers as its last frame. A request body that is still on its way when the response has
+    /// ended, or was dropped, is given up (RFC 9113, section 8.1).
     ///
     /// # Errors
     /// See [`Http2Error`].
@@ -164,10 +169,12 @@ impl Http2Sender {
         method: http::Method,
         uri: Uri,
         mut headers: HeaderMap,
-        body: Body,
+        upload: Option<Rc<Upload>>,
     ) -> Result<http::Response<Body>, Http2Error> {
         let place = self.place.take().unwrap_or_else(|| Place::take(&self.connection));
-        let (body, upload) = sent(body);
+        let sent =
+            |upload: &Rc<Upload>| Body::stream(Sent::new(upload.clone(), self.connection.tasks.clone()));
+        let body = upload.as_ref().map_or(Body::Empty, sent);
         let mut request = Request::new(body);
         *request.uri_mut() = absolute(uri, &self.connection.scheme, &mut headers)?;
         *request.method_mut() = method;
@@ -285,57 +292,6 @@ fn absolute(uri: Uri, scheme: &Scheme, headers: &mut HeaderMap) -> Result<Uri, H
     Uri::from_parts(parts).map_err(|e| invalid(e.into()))
 }
 
-/// What a response body and the request body of the same stream know of each other.
-#[derive(Default)]
-struct Upload {
-    /// The response was given up: the rest of the request is of no use.
-    given_up: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-    /// The place of the stream, once the response has ended before the request.
-    place: Cell<Option<Place>>,
-}
-
-/// A request body on its way.
-struct Sent {
-    body: Body,
-    upload: Rc<Upload>,
-}
-
-fn sent(body: Body) -> (Body, Option<Rc<Upload>>) {
-    if body.is_end_stream() {
-        return (body, None);
-    }
-    let upload = Rc::new(Upload::default());
-    (Body::stream(Sent { body, upload: upload.clone() }), Some(upload))
-}
-
-impl HttpBody for Sent {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.upload.given_up.get() {
-            return Poll::Ready(Some(Err(Error::new(Kind::ClientGone, "the response was given up"))));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_pending() {
-            self.upload.waker.set(Some(cx.waker().clone()));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// A response body. The stream keeps its place among those of the connection until this has ended, and the request
 /// body too.
 struct Received {
@@ -350,27 +306,18 @@ fn received(incoming: Incoming, place: Place, upload: Option<Rc<Upload>>) -> Bod
 }
 
 impl Received {
-    /// The response is over. One that did not end resets the stream, which a request body still on its way would
-    /// keep open.
-    fn end(&mut self, is_whole: bool) {
+    /// The response is over: what is left of the request is of no use, and would keep the stream open.
+    fn end(&mut self) {
         let place = self.place.take();
-        if let Some(upload) = self.upload.take()
-            && Rc::strong_count(&upload) > 1
-        {
-            upload.place.set(place);
-            if !is_whole {
-                upload.given_up.set(true);
-                if let Some(waker) = upload.waker.take() {
-                    waker.wake();
-                }
-            }
+        if let Some(upload) = self.upload.take() {
+            upload.give_up(place);
         }
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.end(self.incoming.is_end_stream());
+        self.end();
     }
 }
 
@@ -382,13 +329,12 @@ impl HttpBody for Received {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match polled {
-            Poll::Ready(None) => self.end(true),
-            Poll::Ready(Some(Err(_))) => self.end(false),
-            _ => {}
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream() {
+            self.end();
         }
-        polled.map_err(|e| Error::because(Kind::UpstreamClosed, "the response broke off", e))
+        let broke_off = |e| Error::because(Kind::UpstreamClosed, "the response broke off", e);
+        Poll::Ready(frame.map(|frame| frame.map_err(broke_off)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
+use crate::net::LocalExecutor;
 use crate::net::deadline::Coarse;
 use crate::spec::Protocol;
 use crate::upstream::Lease;
@@ -26,7 +27,7 @@ impl Client {
         let mut sender = self.sender().await.expect("a connection");
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
-        sender.send(Method::GET, Uri::from_static("/"), headers, Body::Empty).await
+        sender.send(Method::GET, Uri::from_static("/"), headers, None).await
     }
 }
 
@@ -66,7 +67,9 @@ fn a_request_goes_round_with_body_and_trailers() {
         let mut sender = client.sender().await.expect("a connection");
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com:81"));
-        let sent = sender.send(Method::POST, Uri::from_static("/a?b=c"), headers, frames("hello", "0")).await;
+        let sent = sender
+            .send(Method::POST, Uri::from_static("/a?b=c"), headers, Upload::new(frames("hello", "0")))
+            .await;
         let response = sent.expect("a response");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["seen"], "POST http://example.com:81/a?b=c None");
@@ -101,7 +104,10 @@ fn a_stream_too_many_goes_on_a_new_connection_and_a_place_is_used_again() {
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
         let body = Body::stream(StreamBody::new(endless));
-        let held = sender.send(Method::POST, Uri::from_static("/"), headers, body).await.expect("a response");
+        let held = sender
+            .send(Method::POST, Uri::from_static("/"), headers, Upload::new(body))
+            .await
+            .expect("a response");
         drop(sender);
         drop(client.get().await.expect("a response"));
         assert_eq!(accepted.get(), 2);

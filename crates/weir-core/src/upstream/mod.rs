@@ -5,8 +5,8 @@
 //! endpoint, which an endpoint keeps over generations as long as its connections stay good.
 //!
 //! In reading order: `group` and `endpoint` (what there is), `balance` (which one is taken), `pool` (a
-//! connection to it), `connect` (a fresh one), `http2` (one that many requests share), `retry` (how often
-//! again), `resolve` (where a name is), `shard` and `clock` (what these stand on).
+//! connection to it), `connect` (a fresh one), `http2` (one that many requests share), `upload` (a request body on
+//! such a one), `retry` (how often again), `resolve` (where a name is), `shard` and `clock` (what these stand on).
 
 mod balance;
 mod clock;
@@ -18,6 +18,7 @@ mod pool;
 mod resolve;
 mod retry;
 mod shard;
+mod upload;
 
 pub use balance::CookieError;
 pub use connect::connect;
@@ -26,6 +27,8 @@ pub use group::{Group, GroupError};
 pub use http2::{Http2Error, Http2Sender};
 pub use pool::{Pools, lease, sweep};
 pub use resolve::{resolve_blocking, resolve_first, resolve_forever};
+pub use upload::Upload;
+pub(crate) use upload::UploadState;
 
 use crate::http1;
 
