@@ -175,6 +175,7 @@ impl Http2Sender {
         let sent =
             |upload: &Rc<Upload>| Body::stream(Sent::new(upload.clone(), self.connection.tasks.clone()));
         let body = upload.as_ref().map_or(Body::Empty, sent);
+        let mut unanswered = Unanswered { upload, place: Some(place) };
         let mut request = Request::new(body);
         *request.uri_mut() = absolute(uri, &self.connection.scheme, &mut headers)?;
         *request.method_mut() = method;
@@ -182,12 +183,30 @@ impl Http2Sender {
         *request.headers_mut() = headers;
         let sent = self.connection.sender.borrow_mut().try_send_request(request);
         match sent.await {
-            Ok(response) => Ok(response.map(|incoming| received(incoming, place, upload))),
+            Ok(response) => {
+                let (upload, place) = (unanswered.upload.take(), unanswered.place.take());
+                Ok(response.map(|incoming| received(incoming, place, upload)))
+            }
             Err(mut failed) => {
                 // Given back: it never left.
                 let unsent = failed.take_message().is_some();
                 Err(self.connection.explain(failed.into_error(), unsent))
             }
+        }
+    }
+}
+
+/// A request whose response has not begun. Dropped as that, what is left of it is given up: hyper would go on sending
+/// it, and keep the stream open as long.
+struct Unanswered {
+    upload: Option<Rc<Upload>>,
+    place: Option<Place>,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.give_up(self.place.take());
         }
     }
 }
@@ -300,8 +319,8 @@ struct Received {
     upload: Option<Rc<Upload>>,
 }
 
-fn received(incoming: Incoming, place: Place, upload: Option<Rc<Upload>>) -> Body {
-    let received = Received { incoming, place: Some(place), upload };
+fn received(incoming: Incoming, place: Option<Place>, upload: Option<Rc<Upload>>) -> Body {
+    let received = Received { incoming, place, upload };
     if received.incoming.is_end_stream() { Body::Empty } else { Body::stream(received) }
 }
 
