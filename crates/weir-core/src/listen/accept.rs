@@ -128,7 +128,7 @@ impl Door {
             self.tell(&error);
             tokio::select! {
                 _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
-                () = tokio::task::yield_now() => {}
+                () = tokio::time::sleep(BACK_OFF) => {}
             }
         }
         // Closing the socket would reset the connections that the kernel has already made.
