@@ -205,14 +205,20 @@ fn without_free_files_it_waits_and_goes_on_later() {
     });
     let address = told(&mut server);
     // More than its files suffice for: the others wait in the kernel's queue.
-    let crowd: Vec<_> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let crowd: Vec<_> = (0..FILES).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut late = TcpStream::connect(address).unwrap();
     late.write_all(&super::traffic::hello("one.test")).unwrap();
     let process = PathBuf::from(format!("/proc/{}", server.id()));
-    until("it has no free file", || std::fs::read_dir(process.join("fd")).unwrap().count() >= FILES);
+    until("it has no free file", || match std::fs::read_dir(process.join("fd")).unwrap().count() {
+        FILES.. => Ok(()),
+        fewer => Err(format!("{fewer} of {FILES} files, and {} sleeps", sleeps(&process))),
+    });
     // From here on nothing wakes the worker but its own clock. Were it to try again and again it would not sleep.
     let before = sleeps(&process);
-    until("it sleeps between two tries", || sleeps(&process) >= before + 4);
+    until("it sleeps between two tries", || match sleeps(&process) - before {
+        4.. => Ok(()),
+        fewer => Err(format!("{fewer} sleeps")),
+    });
     late.set_nonblocking(true).unwrap();
     assert_eq!(late.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "it should have to wait");
     drop(crowd);
@@ -236,10 +242,11 @@ fn sleeps(process: &Path) -> u64 {
     count.expect("Linux counts them").trim().parse().unwrap()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until a check holds; else tells what it saw last.
+fn until(what: &str, mut check: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: never");
+    while let Err(seen) = check() {
+        assert!(Instant::now() < deadline, "{what}: never, but {seen}");
         std::thread::yield_now();
     }
 }
