@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod headers;
 pub mod http1;
 pub mod http2;
+mod instances;
 pub mod listen;
 pub mod log;
 pub mod net;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, cache::Cache};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
-use weir_plugin::{Connection, Instance, Plugin, PluginError};
+use weir_plugin::Connection;
 
+use crate::instances::Instances;
 use crate::listen::limits::Hold;
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
@@ -26,9 +27,6 @@ pub enum Stage {
     Ending,
 }
 
-/// A plugin and its instance on a worker.
-type Running = (Arc<dyn Plugin>, Rc<dyn Instance>);
-
 /// What lives on one worker. Never leaves its thread.
 pub struct Worker {
     /// 0 for the first.
@@ -36,8 +34,8 @@ pub struct Worker {
     /// The published snapshot, and this thread's own count of references to it.
     published: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Current>,
-    /// Plugins that run on this worker, by the address of the plugin that the entry keeps alive.
-    instances: RefCell<HashMap<*const (), Running>>,
+    /// Plugins that run here.
+    pub(crate) instances: Instances,
     /// The name of no route.
     no_name: Arc<str>,
     /// Idle connections to upstreams.
@@ -62,7 +60,7 @@ impl Worker {
             index,
             published: RefCell::new(Cache::new(published)),
             current,
-            instances: RefCell::default(),
+            instances: Instances::default(),
             no_name: "".into(),
             pools: Pools::default(),
             stage,
@@ -80,23 +78,6 @@ impl Worker {
             *current = Rc::new(newest.clone());
         }
         current.clone()
-    }
-
-    /// This worker's instance of a plugin, made on first use. Those of plugins that no snapshot has any more are
-    /// dropped when a new one is made.
-    ///
-    /// # Errors
-    /// When the plugin does not start.
-    pub(crate) fn instance(&self, plugin: &Arc<dyn Plugin>) -> Result<Rc<dyn Instance>, PluginError> {
-        let key = Arc::as_ptr(plugin).cast::<()>();
-        if let Some((_, instance)) = self.instances.borrow().get(&key) {
-            return Ok(instance.clone());
-        }
-        let instance = plugin.instantiate()?;
-        let mut instances = self.instances.borrow_mut();
-        instances.retain(|_, (plugin, _)| Arc::strong_count(plugin) > 1);
-        instances.insert(key, (plugin.clone(), instance.clone()));
-        Ok(instance)
     }
 
     /// What stands for the route of a request that has none.

@@ -11,6 +11,20 @@ use crate::Connection;
 /// Values of the placeholders of a path template, in the template's order.
 pub type Captures = Vec<(Arc<str>, String)>;
 
+/// How far an exchange is, which says what a plugin may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The request may still be changed.
+    #[default]
+    Request,
+    /// The request stands; an upstream is chosen.
+    Upstream,
+    /// The response's head may be changed.
+    Response,
+    /// It has ended.
+    Ended,
+}
+
 /// An exchange: what the client asked, where it goes and what came back. Handed to every hook of its life.
 #[derive(Debug)]
 pub struct Exchange {
@@ -39,10 +53,43 @@ pub struct Exchange {
     pub status: StatusCode,
     /// Response headers, hop-by-hop ones removed. `on_response` may change them.
     pub response_headers: HeaderMap,
+    /// How far it is.
+    pub phase: Phase,
+    /// The upstream group that a plugin has set instead of the route's.
+    pub group: Option<Arc<str>>,
     /// The upstream group, where one was chosen.
     pub upstream: Option<Arc<str>>,
     /// The endpoint of the last attempt.
     pub endpoint: Option<Arc<str>>,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Why the last attempt failed, where one did.
+    pub failure: Option<&'static str>,
+}
+
+impl Exchange {
+    /// An exchange at its begin, of a request `GET /` without headers. `route` is what stands for its route until one
+    /// is found.
+    pub fn new(id: u64, connection: Rc<Connection>, route: Arc<str>) -> Self {
+        Exchange {
+            id,
+            request_id: HeaderValue::from_static(""),
+            client: connection.peer.ip(),
+            connection,
+            route,
+            captures: Vec::new(),
+            method: Method::GET,
+            uri: Uri::default(),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            status: StatusCode::OK,
+            response_headers: HeaderMap::new(),
+            phase: Phase::Request,
+            group: None,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            failure: None,
+        }
+    }
 }

@@ -1,20 +1,31 @@
 //! The host API of weir: what a plugin is, what it sees and what it may do.
 //!
-//! Engines (Lua, WebAssembly, [`native`] closures) implement [`Plugin`] and [`Instance`]; the data plane calls
-//! them and knows nothing else about them. Every rule about plugins lives here, once; an engine only converts.
+//! Engines (Lua, WebAssembly, [`native`] closures) implement [`Plugin`], [`Instance`] and [`Visit`]; the data plane
+//! calls them and knows nothing else about them. Every rule about plugins lives here, once; an engine only
+//! converts. The API by which plugins themselves see all this is the WIT package in `wit/`.
 //!
 //! This crate must never know an engine, a socket or a runtime.
 //!
-//! In reading order: [`plugin`] (what an engine implements), [`verdict`] (what a hook returns), [`exchange`] and
-//! [`connection`] (what a hook sees), [`native`] (plugins as Rust closures).
+//! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
+//! [`verdict`] (what a hook returns), [`exchange`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
+//! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
+//! with), [`native`] (plugins as Rust closures).
 
 pub mod connection;
+pub mod error;
 pub mod exchange;
+pub mod lend;
+pub mod message;
 pub mod native;
 pub mod plugin;
+pub mod policy;
+pub mod settings;
 pub mod verdict;
 
 pub use connection::{ClientCertificate, Connection, Peer, Tls};
-pub use exchange::{Captures, Exchange};
-pub use plugin::{Hooks, Instance, Plugin, PluginError, Step};
-pub use verdict::{Candidate, Reply, Target, Verdict};
+pub use error::Error;
+pub use exchange::{Captures, Exchange, Phase};
+pub use lend::{Held, Loan, Slot};
+pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
+pub use policy::{Grants, Limits, OnFailure, Policy};
+pub use verdict::{Candidate, Reply, Selection, Target, Verdict};

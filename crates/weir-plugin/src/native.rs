@@ -4,10 +4,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::{Candidate, Exchange, Hooks, Instance, Plugin, PluginError, Step, Target, Verdict};
+use crate::{
+    Exchange, Held, Hooks, Instance, Plugin, PluginError, Policy, Selection, Step, Target, Verdict, Visit,
+};
 
 type RequestHook = dyn Fn(&mut Exchange) -> Verdict + Send + Sync;
-type SelectHook = dyn Fn(&mut Exchange, &[Candidate], u32) -> Target + Send + Sync;
+type SelectHook = dyn Fn(&mut Exchange, &Selection) -> Target + Send + Sync;
 type LogHook = dyn Fn(&Exchange) + Send + Sync;
 
 /// A plugin made of closures.
@@ -23,6 +25,7 @@ type LogHook = dyn Fn(&Exchange) + Send + Sync;
 #[derive(Clone)]
 pub struct Native {
     name: Arc<str>,
+    policy: Policy,
     request: Option<Arc<RequestHook>>,
     select: Option<Arc<SelectHook>>,
     response: Option<Arc<RequestHook>>,
@@ -32,31 +35,44 @@ pub struct Native {
 impl Native {
     /// A plugin of this name without hooks.
     pub fn new(name: &str) -> Self {
-        Native { name: name.into(), request: None, select: None, response: None, log: None }
+        Native {
+            name: name.into(),
+            policy: Policy::default(),
+            request: None,
+            select: None,
+            response: None,
+            log: None,
+        }
     }
 
-    /// Sets [`Instance::on_request`].
+    /// Sets how it is run.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets [`Visit::on_request`].
     pub fn on_request(mut self, hook: impl Fn(&mut Exchange) -> Verdict + Send + Sync + 'static) -> Self {
         self.request = Some(Arc::new(hook));
         self
     }
 
-    /// Sets [`Instance::select_upstream`].
+    /// Sets [`Visit::select_upstream`].
     pub fn select_upstream(
         mut self,
-        hook: impl Fn(&mut Exchange, &[Candidate], u32) -> Target + Send + Sync + 'static,
+        hook: impl Fn(&mut Exchange, &Selection) -> Target + Send + Sync + 'static,
     ) -> Self {
         self.select = Some(Arc::new(hook));
         self
     }
 
-    /// Sets [`Instance::on_response`].
+    /// Sets [`Visit::on_response`].
     pub fn on_response(mut self, hook: impl Fn(&mut Exchange) -> Verdict + Send + Sync + 'static) -> Self {
         self.response = Some(Arc::new(hook));
         self
     }
 
-    /// Sets [`Instance::on_log`].
+    /// Sets [`Visit::on_log`].
     pub fn on_log(mut self, hook: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
         self.log = Some(Arc::new(hook));
         self
@@ -83,32 +99,45 @@ impl Plugin for Native {
         }
     }
 
-    fn instantiate(&self) -> Result<Rc<dyn Instance>, PluginError> {
-        Ok(Rc::new(self.clone()))
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, PluginError>> {
+        Step::Done(Ok(Rc::new(self.clone())))
     }
 }
 
 impl Instance for Native {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Verdict> {
-        Step::Done(self.request.as_ref().map_or(Verdict::Proceed, |hook| hook(exchange)))
+    fn visit(self: Rc<Self>) -> Box<dyn Visit> {
+        Box::new(NativeVisit(self))
+    }
+}
+
+/// A plugin made of closures, on one exchange.
+struct NativeVisit(Rc<Native>);
+
+impl Visit for NativeVisit {
+    fn on_request<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
+        Step::Done(self.0.request.as_ref().map_or(Verdict::Proceed, |hook| hook(exchange)))
     }
 
     fn select_upstream<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        candidates: &'a [Candidate],
-        attempt: u32,
-    ) -> Step<'a, Target> {
-        Step::Done(self.select.as_ref().map_or(Target::Default, |hook| hook(exchange, candidates, attempt)))
+        &'a mut self,
+        exchange: &'a mut Held,
+        selection: &'a Selection,
+    ) -> Step<'a, Result<Target, String>> {
+        Step::Done(Ok(self.0.select.as_ref().map_or(Target::Default, |hook| hook(exchange, selection))))
     }
 
-    fn on_response<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Verdict> {
-        Step::Done(self.response.as_ref().map_or(Verdict::Proceed, |hook| hook(exchange)))
+    fn on_response<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
+        Step::Done(self.0.response.as_ref().map_or(Verdict::Proceed, |hook| hook(exchange)))
     }
 
-    fn on_log(&self, exchange: &Exchange) {
-        if let Some(hook) = &self.log {
+    fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
+        if let Some(hook) = &self.0.log {
             hook(exchange);
         }
+        Step::Done(Ok(()))
     }
 }

@@ -4,23 +4,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::{Candidate, Exchange, Target, Verdict};
+use crate::{Held, Policy, Selection, Target, Verdict};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// [`Instance::on_request`].
+    /// [`Visit::on_request`].
     pub request: bool,
-    /// [`Instance::select_upstream`].
+    /// [`Visit::select_upstream`].
     pub select_upstream: bool,
-    /// [`Instance::on_response`].
+    /// [`Visit::on_response`].
     pub response: bool,
-    /// [`Instance::on_log`].
+    /// [`Visit::on_log`].
     pub log: bool,
 }
 
 /// Why a plugin could not be made ready.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("plugin {plugin}: {message}")]
 pub struct PluginError {
     /// The plugin's name.
@@ -29,24 +29,23 @@ pub struct PluginError {
     pub message: String,
 }
 
-/// A compiled plugin with its configuration: part of a snapshot, shared by all workers.
+/// A compiled plugin with its settings: part of a snapshot, shared by all workers.
 pub trait Plugin: Send + Sync + std::fmt::Debug + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &str;
     /// What it wants; asked once when a snapshot is assembled.
     fn hooks(&self) -> Hooks;
-    /// A fresh instance for the worker that calls this.
-    ///
-    /// # Errors
-    /// When the plugin's own start fails; the snapshot is then not published.
-    fn instantiate(&self) -> Result<Rc<dyn Instance>, PluginError>;
+    /// What it may use and do, and what happens when it fails.
+    fn policy(&self) -> &Policy;
+    /// A fresh instance for the worker that calls this; waits where the plugin's own start does.
+    fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, PluginError>>;
 }
 
-/// What a hook call comes to: a value at once, or one that waits. A call that does not wait allocates nothing.
+/// What a call comes to: a value at once, or one that waits.
 pub enum Step<'a, T> {
-    /// The hook has run.
+    /// It has run.
     Done(T),
-    /// The hook waits; dropping the future cancels it.
+    /// It waits; dropping the future cancels it.
     Wait(Pin<Box<dyn Future<Output = T> + 'a>>),
 }
 
@@ -60,28 +59,43 @@ impl<T> Step<'_, T> {
     }
 }
 
-/// A plugin on one worker. Hooks run in the order of the configuration, response hooks in reverse.
+/// A plugin on one worker.
 pub trait Instance: 'static {
-    /// After routing, before an upstream is chosen. May change the request's method, URI and headers.
-    fn on_request<'a>(&'a self, _exchange: &'a mut Exchange) -> Step<'a, Verdict> {
+    /// Begins an exchange.
+    fn visit(self: Rc<Self>) -> Box<dyn Visit>;
+
+    /// Whether new exchanges should get a fresh instance, for example because the memory of this one is nearly used
+    /// up. What is under way on it comes to its end.
+    fn is_spent(&self) -> bool {
+        false
+    }
+}
+
+/// A plugin on one exchange, from its first hook to its last. Hooks run in the order of the configuration, those of
+/// the response in reverse. An `Err` is a failure of the plugin (its text is for the log only): its failure policy
+/// says what happens.
+pub trait Visit {
+    /// After routing, before an upstream is chosen. May change the request.
+    fn on_request<'a>(&'a mut self, _exchange: &'a mut Held) -> Step<'a, Verdict> {
         Step::Done(Verdict::Proceed)
     }
 
-    /// Before each attempt (0 is the first). The first plugin that does not return [`Target::Default`] decides.
+    /// Before each attempt. The first plugin that does not return [`Target::Default`] decides.
     fn select_upstream<'a>(
-        &'a self,
-        _exchange: &'a mut Exchange,
-        _candidates: &'a [Candidate],
-        _attempt: u32,
-    ) -> Step<'a, Target> {
-        Step::Done(Target::Default)
+        &'a mut self,
+        _exchange: &'a mut Held,
+        _selection: &'a Selection,
+    ) -> Step<'a, Result<Target, String>> {
+        Step::Done(Ok(Target::Default))
     }
 
     /// When the response head is there, before it is sent. May change status and headers.
-    fn on_response<'a>(&'a self, _exchange: &'a mut Exchange) -> Step<'a, Verdict> {
+    fn on_response<'a>(&'a mut self, _exchange: &'a mut Held) -> Step<'a, Verdict> {
         Step::Done(Verdict::Proceed)
     }
 
     /// Exactly once when the exchange has ended, also after a client abort.
-    fn on_log(&self, _exchange: &Exchange) {}
+    fn on_log<'a>(&'a mut self, _exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
+        Step::Done(Ok(()))
+    }
 }

@@ -34,10 +34,23 @@ pub enum Target {
     Default,
     /// The upstream group of this name, balanced as configured.
     Group(Arc<str>),
-    /// This endpoint of the route's group, by its configured address.
+    /// This endpoint of the group, by its configured address.
     Endpoint(Arc<str>),
-    /// The route's group, by consistent hash of these bytes.
+    /// The group, by consistent hash of these bytes.
     HashKey(Bytes),
+}
+
+/// What `select_upstream` is told.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The upstream group of the route, or the one that a plugin has set for the request.
+    pub group: Arc<str>,
+    /// In the order of the configuration.
+    pub candidates: Vec<Candidate>,
+    /// Attempts made before: 0 at the first.
+    pub attempt: u32,
+    /// Why the last attempt failed; `None` at the first.
+    pub failure: Option<&'static str>,
 }
 
 /// An endpoint that `select_upstream` may choose.

@@ -16,3 +16,4 @@ pub mod fuzzing;
 pub mod reload;
 pub mod run;
 pub mod telemetry;
+pub mod watch;

@@ -1,6 +1,7 @@
 //! Another configuration while weir runs: read, checked and compiled as a whole beside the one that serves, then
 //! published in one step. On any error the one that serves goes on, and the log says what was wrong, and where.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::server::Publisher;
@@ -22,6 +23,11 @@ impl Reloader {
     /// A reloader for what serves.
     pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher) -> Self {
         Reloader { plan, assembler, publisher }
+    }
+
+    /// What serves.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// How long a drain may take, by the configuration that serves.
@@ -72,6 +78,7 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
+        keep_plugins(&self.plan, &mut plan);
         let snapshot = self.assembler.assemble(&mut plan, Some(&self.publisher.current()));
         let snapshot = snapshot.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
         let told =
@@ -92,6 +99,19 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
     ];
     let told = |key| format!("{}: `{key}` has changed; start weir again to change that", new.source);
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| told(key)).collect()
+}
+
+/// Plugins that are what they were go on, with all that their instances hold.
+fn keep_plugins(old: &Plan, new: &mut Plan) {
+    for plugin in &mut new.plugins {
+        let Some(same) = old.plugins.iter().find(|old| old.is_same(plugin)) else { continue };
+        for of_route in new.spec.routes.iter_mut().flat_map(|route| &mut route.plugins) {
+            if Arc::ptr_eq(of_route, &plugin.plugin) {
+                *of_route = same.plugin.clone();
+            }
+        }
+        *plugin = same.clone();
+    }
 }
 
 /// Certificates that were made at the start stay what they are: their fingerprints were printed.

@@ -14,11 +14,12 @@ use weir_core::Server;
 use weir_core::server::{BindError, Drained};
 use weir_core::spec::{ListenAddress, Spec};
 
-use crate::assemble::{AssembleError, Assembler};
+use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
 use crate::reload::Reloader;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
+use crate::watch::Watcher;
 
 /// Exit code: it could not start, for example because a port is taken.
 pub const EXIT_FAILED: u8 = 1;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub origins: HashMap<Arc<str>, Origin>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
     pub self_signed: Vec<Arc<str>>,
+    /// Plugins of all routes.
+    pub plugins: Vec<plugins::Loaded>,
 }
 
 /// Where something is set in the configuration.
@@ -137,11 +140,16 @@ fn greet(plan: &Plan, server: &Server) {
 }
 
 async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, logs: &Logs<'_>) -> Drained {
+    let mut watcher = Watcher::new(reloader.plan());
     let signal = loop {
-        match signals.next(logs).await {
+        let asked = tokio::select! {
+            asked = signals.next(logs) => asked,
+            changed = watcher.changed() => Asked::Reload(format!("{} changed", changed.display())),
+        };
+        match asked {
             Asked::Stop(signal) => break signal,
-            Asked::Reload => tokio::select! {
-                () = reloader.reload("SIGHUP") => {}
+            Asked::Reload(cause) => tokio::select! {
+                () = reloader.reload(&cause) => watcher.follow(reloader.plan()),
                 // The next SIGHUP waits until this one is done with.
                 signal = signals.stop(logs) => break signal,
             },
@@ -191,8 +199,8 @@ impl Logs<'_> {
 enum Asked {
     /// To stop; the signal's name.
     Stop(&'static str),
-    /// To read the configuration again.
-    Reload,
+    /// To read the configuration again, and why.
+    Reload(String),
 }
 
 /// The signals that weir listens to.
@@ -219,7 +227,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
                 _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
-                _ = self.hangup.recv() => return Asked::Reload,
+                _ = self.hangup.recv() => return Asked::Reload("SIGHUP".to_owned()),
                 _ = self.user.recv() => logs.reopen(),
             }
         }

@@ -77,6 +77,16 @@ fn broken_configurations_are_explained() {
     }
 }
 
+#[test]
+fn broken_plugins_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&root().join("tests/configs/plugins"), folder.path());
+    let out = weir(folder.path(), &["check", "weir.toml"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(out.stdout.is_empty());
+    insta::assert_snapshot!(text(&out.stderr));
+}
+
 /// The origin case: TLS, two servers, a client stays with its server, WebSocket.
 #[test]
 fn ten_lines_do_the_origin_case() {

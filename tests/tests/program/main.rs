@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod plugins;
 mod sockets;
 mod start;
 mod stop;

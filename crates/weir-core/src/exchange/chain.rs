@@ -1,89 +1,156 @@
 //! The plugins of a route, in order.
 
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use http::Response;
-use weir_plugin::{Candidate, Exchange, Hooks, Instance, Target, Verdict};
+use tokio::task::spawn_local;
+use weir_plugin::{Held, OnFailure, Phase, Selection, Step, Target, Verdict, Visit};
 
 use super::from_reply;
 use crate::body::Body;
 use crate::error::{Error, Kind, Result};
+use crate::instances::Running;
+use crate::net::InTurns;
 use crate::route::CompiledRoute;
 use crate::worker::Worker;
 
-/// The plugins of a route on this worker. Empty and without memory of its own where the route has none.
-#[derive(Clone, Default)]
-pub(crate) struct Chain(Option<Rc<[Link]>>);
+/// The plugins of a route on one exchange. Without memory of its own where the route has none.
+#[derive(Default)]
+pub(crate) struct Chain(Box<[Link]>);
 
-/// A plugin with the hooks that it wants.
-type Link = (Hooks, Rc<dyn Instance>);
+/// A plugin on one exchange.
+struct Link {
+    running: Rc<Running>,
+    visit: Box<dyn Visit>,
+}
 
 impl Chain {
-    /// The chain of a route; instances are made on first use and kept by the worker.
-    pub(crate) fn new(worker: &Worker, route: &CompiledRoute) -> Result<Self> {
+    /// The chain of a route. Plugins start on first use.
+    ///
+    /// # Errors
+    /// When a plugin that must not be left out does not start.
+    pub(crate) async fn new(worker: &Worker, route: &CompiledRoute) -> Result<Self> {
         if route.spec.plugins.is_empty() {
-            return Ok(Chain(None));
+            return Ok(Chain::default());
         }
-        let instance = |plugin| match worker.instance(plugin) {
-            Ok(instance) => Ok((plugin.hooks(), instance)),
-            Err(e) => Err(Error::because(Kind::Plugin, "a plugin did not start", e)),
-        };
-        Ok(Chain(Some(route.spec.plugins.iter().map(instance).collect::<Result<_>>()?)))
-    }
-
-    fn iter(&self) -> impl DoubleEndedIterator<Item = &Link> {
-        self.0.iter().flat_map(|plugins| plugins.iter())
+        let mut links = Vec::with_capacity(route.spec.plugins.len());
+        for plugin in &route.spec.plugins {
+            match worker.instances.get(plugin).await {
+                Ok(running) => links.push(Link { visit: running.instance.clone().visit(), running }),
+                Err(error) => match plugin.policy().on_failure {
+                    OnFailure::Closed => {
+                        return Err(Error::because(Kind::Plugin, "a plugin did not start", error));
+                    }
+                    OnFailure::Open => {}
+                },
+            }
+        }
+        Ok(Chain(links.into()))
     }
 
     /// Runs `on_request` in order, up to the first plugin that answers.
-    pub(crate) async fn on_request(&self, x: &mut Exchange) -> Result<Option<Response<Body>>> {
-        for (_, plugin) in self.iter().filter(|(hooks, _)| hooks.request) {
-            if let Some(response) = verdict(plugin.on_request(x).finish().await)? {
+    pub(crate) async fn on_request(&mut self, x: &mut Held) -> Result<Option<Response<Body>>> {
+        for link in self.0.iter_mut().filter(|link| link.running.hooks.request) {
+            let verdict = bounded(&link.running, link.visit.on_request(x)).await;
+            let verdict = verdict.unwrap_or_else(Verdict::Fail);
+            if let Some(response) = link.running.verdict(x, "on_request", verdict)? {
                 return Ok(Some(response));
             }
         }
         Ok(None)
     }
 
+    /// Whether a plugin wants to choose upstreams.
+    pub(crate) fn wants_selection(&self) -> bool {
+        self.0.iter().any(|link| link.running.hooks.select_upstream)
+    }
+
     /// Runs `select_upstream` in order, up to the first plugin that decides.
-    pub(crate) async fn select(&self, x: &mut Exchange, from: &dyn Fn() -> Vec<Candidate>) -> Target {
-        let mut candidates = None;
-        let attempt = x.attempts;
-        for (_, plugin) in self.iter().filter(|(hooks, _)| hooks.select_upstream) {
-            let candidates = candidates.get_or_insert_with(from);
-            match plugin.select_upstream(x, candidates, attempt).finish().await {
-                Target::Default => {}
-                target => return target,
+    pub(crate) async fn select(&mut self, x: &mut Held, from: &Selection) -> Result<Target> {
+        x.phase = Phase::Upstream;
+        for link in self.0.iter_mut().filter(|link| link.running.hooks.select_upstream) {
+            match bounded(&link.running, link.visit.select_upstream(x, from)).await.flatten() {
+                Ok(Target::Default) => {}
+                Ok(target) => return Ok(target),
+                Err(message) => link.running.failed(x, "select_upstream", message)?,
             }
         }
-        Target::Default
+        Ok(Target::Default)
     }
 
     /// Whether a plugin wants responses.
     pub(crate) fn wants_response(&self) -> bool {
-        self.iter().any(|(hooks, _)| hooks.response)
+        self.0.iter().any(|link| link.running.hooks.response)
     }
 
     /// Runs `on_response` in reverse order, up to the first plugin that answers.
-    pub(crate) async fn on_response(&self, x: &mut Exchange) -> Result<Option<Response<Body>>> {
-        for (_, plugin) in self.iter().rev().filter(|(hooks, _)| hooks.response) {
-            if let Some(response) = verdict(plugin.on_response(x).finish().await)? {
+    pub(crate) async fn on_response(&mut self, x: &mut Held) -> Result<Option<Response<Body>>> {
+        x.phase = Phase::Response;
+        for link in self.0.iter_mut().rev().filter(|link| link.running.hooks.response) {
+            let verdict = bounded(&link.running, link.visit.on_response(x)).await;
+            let verdict = verdict.unwrap_or_else(Verdict::Fail);
+            if let Some(response) = link.running.verdict(x, "on_response", verdict)? {
                 return Ok(Some(response));
             }
         }
         Ok(None)
     }
 
-    /// Runs `on_log`.
-    pub(crate) fn on_log(&self, x: &Exchange) {
-        self.iter().filter(|(hooks, _)| hooks.log).for_each(|(_, plugin)| plugin.on_log(x));
+    /// Runs `on_log`. What waits goes on in a task of its own.
+    pub(crate) fn on_log(self, x: &mut Held) {
+        if self.0.iter().any(|link| link.running.hooks.log) {
+            x.phase = Phase::Ended;
+            let mut logging = Box::pin(self.log(x.take()));
+            if logging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                spawn_local(logging);
+            }
+        }
+    }
+
+    async fn log(mut self, mut x: Held) {
+        for link in self.0.iter_mut().filter(|link| link.running.hooks.log) {
+            let logged = bounded(&link.running, link.visit.on_log(&mut x)).await.flatten();
+            if let Err(message) = logged {
+                link.running.tell(&x, "on_log", &message);
+            }
+        }
     }
 }
 
-fn verdict(verdict: Verdict) -> Result<Option<Response<Body>>> {
-    match verdict {
-        Verdict::Proceed => Ok(None),
-        Verdict::Respond(reply) => from_reply(reply).map(Some),
-        Verdict::Fail(message) => Err(Error::because(Kind::Plugin, "a plugin failed", message)),
+/// Waits for a hook for as long as it may take.
+async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result<T, String> {
+    match step {
+        Step::Done(value) => Ok(value),
+        Step::Wait(waiting) => {
+            let deadline = running.plugin.policy().limits.deadline;
+            let late = |_| format!("it took longer than its deadline of {deadline:?}");
+            tokio::time::timeout(deadline, InTurns::new(waiting)).await.map_err(late)
+        }
+    }
+}
+
+impl Running {
+    /// What a verdict comes to: an answer, or the next plugin.
+    fn verdict(&self, x: &Held, hook: &str, verdict: Verdict) -> Result<Option<Response<Body>>> {
+        match verdict {
+            Verdict::Proceed => Ok(None),
+            Verdict::Respond(reply) => from_reply(reply).map(Some),
+            Verdict::Fail(message) => self.failed(x, hook, message).map(|()| None),
+        }
+    }
+
+    /// What happens when the plugin has failed.
+    fn failed(&self, x: &Held, hook: &str, message: String) -> Result<()> {
+        self.tell(x, hook, &message);
+        match self.plugin.policy().on_failure {
+            OnFailure::Open => Ok(()),
+            OnFailure::Closed => Err(Error::because(Kind::Plugin, "a plugin failed", message)),
+        }
+    }
+
+    fn tell(&self, x: &Held, hook: &str, message: &str) {
+        let plugin = self.plugin.name();
+        tracing::error!(plugin, hook, route = %x.route, request_id = ?x.request_id, "{message}");
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use http::header::{HOST, HeaderValue, SET_COOKIE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Response, Uri};
-use weir_plugin::{Exchange, Target};
+use weir_plugin::{Exchange, Selection, Target};
 
 use super::replay::Replay;
 use super::{Session, Tally, is_idempotent, with_facts};
@@ -117,14 +117,31 @@ pub(super) async fn choose(
 ) -> error::Result<(Arc<Group>, Arc<Endpoint>)> {
     tally.choice = None;
     let none = || Error::new(Kind::NoEndpoint, "no endpoint of the group has an address");
-    let mut group = group.clone();
-    let candidates = || group.candidates();
-    let choice = match tally.chain.clone().select(&mut tally.x, &candidates).await {
+    let named = |tally: &Tally, name: &str| {
+        let group = tally.snapshot.groups.get(name).cloned();
+        group
+            .ok_or_else(|| Error::because(Kind::Plugin, "a plugin chose an upstream that is not there", name))
+    };
+    let mut group = match &tally.x.group {
+        Some(name) => named(tally, name)?,
+        None => group.clone(),
+    };
+    let mut target = Target::Default;
+    if tally.chain.wants_selection() {
+        let selection = Selection {
+            group: group.spec.name.clone(),
+            candidates: group.candidates(),
+            attempt: tally.x.attempts,
+            failure: tally.x.failure,
+        };
+        target = tally.chain.select(&mut tally.x, &selection).await?;
+    }
+    let choice = match target {
         Target::Default => group.choose(&tally.x, None, tried),
         Target::HashKey(key) => group.choose(&tally.x, Some(&key), tried),
         Target::Endpoint(address) => group.endpoint(&address),
         Target::Group(name) => {
-            group = tally.snapshot.groups.get(&name).cloned().ok_or_else(none)?;
+            group = named(tally, &name)?;
             group.choose(&tally.x, None, tried)
         }
     };
@@ -203,6 +220,7 @@ impl Attempts<'_> {
                         && whole
                         && self.has_retry(&group, tally)
                     {
+                        tally.x.failure = Some("its status is one to try again for");
                         self.tried.push(endpoint.id);
                         continue;
                     }
@@ -233,13 +251,14 @@ impl Attempts<'_> {
         &mut self,
         group: &Group,
         endpoint: &Endpoint,
-        tally: &Tally,
+        tally: &mut Tally,
         error: Error,
     ) -> error::Result<()> {
         if !is_worth_a_retry(&error) || !self.has_retry(group, tally) {
             return Err(error);
         }
         tracing::debug!(endpoint = %endpoint.address, %error, "trying again");
+        tally.x.failure = Some(error.detail());
         self.tried.push(endpoint.id);
         Ok(())
     }

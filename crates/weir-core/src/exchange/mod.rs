@@ -180,9 +180,8 @@ async fn exchange(
         let timeout = route.spec.request_timeout.unwrap_or(session.listener.spec.http.request_timeout);
         deadline.set_cap(timeout);
     }
-    let chain = Chain::new(&session.worker, route)?;
-    tally.chain = chain.clone();
-    let response = match chain.on_request(&mut tally.x).await? {
+    tally.chain = Chain::new(&session.worker, route).await?;
+    let response = match tally.chain.on_request(&mut tally.x).await? {
         Some(reply) => reply,
         None => match &route.spec.action {
             Action::Upstream(_) => match websocket {
@@ -224,8 +223,7 @@ async fn finish(
     tally.x.status = response.status();
     if tally.chain.wants_response() {
         std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
-        let chain = tally.chain.clone();
-        if let Some(reply) = chain.on_response(&mut tally.x).await? {
+        if let Some(reply) = tally.chain.on_response(&mut tally.x).await? {
             response = reply;
             tally.x.status = response.status();
         } else {

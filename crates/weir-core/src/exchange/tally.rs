@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::Uri;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use weir_plugin::Exchange;
+use weir_plugin::{Exchange, Held};
 
 use super::{Chain, Session, client_gone};
 use crate::body::Body;
@@ -21,7 +21,7 @@ use crate::upstream::Choice;
 
 /// An exchange from its head to its end. Dropped before [`Tally::end`], the client has left.
 pub(crate) struct Tally {
-    pub(crate) x: Box<Exchange>,
+    pub(crate) x: Held,
     pub(crate) snapshot: Current,
     pub(crate) chain: Chain,
     /// Body bytes sent to the client.
@@ -55,22 +55,13 @@ impl Tally {
             received: Rc::default(),
             upgraded: false,
         });
-        let x = Box::new(Exchange {
-            id: session.worker.next_id(),
-            request_id: HeaderValue::from_static(""),
-            connection: session.connection.clone(),
-            client: session.connection.peer.ip(),
-            route: session.worker.no_name(),
-            captures: Vec::new(),
+        let worker = &session.worker;
+        let x = Held::new(Exchange {
             method: head.method,
             uri: head.uri,
             version: head.version,
             headers: head.headers,
-            status: StatusCode::OK,
-            response_headers: HeaderMap::new(),
-            upstream: None,
-            endpoint: None,
-            attempts: 0,
+            ..Exchange::new(worker.next_id(), session.connection.clone(), worker.no_name())
         });
         Tally {
             x,
@@ -151,7 +142,6 @@ impl Tally {
             tracing::debug!(request_id = ?self.x.request_id, %error, "broke off");
             self.failure = Some((error.kind(), error.detail()));
         }
-        self.chain.on_log(&self.x);
         if let (Some(log), Some(to)) = (&mut self.log, &self.snapshot.access_log) {
             log.timings.total = log.clock.elapsed();
             let target = log.target.to_string();
@@ -167,6 +157,7 @@ impl Tally {
                 upgraded: log.upgraded,
             });
         }
+        std::mem::take(&mut self.chain).on_log(&mut self.x);
     }
 }
 

@@ -99,8 +99,8 @@ async fn plugins_see_and_decide() {
                 _ => Verdict::Proceed,
             }
         })
-        .select_upstream(|x, candidates, _| {
-            assert_eq!(candidates.len(), 1);
+        .select_upstream(|x, selection| {
+            assert_eq!(selection.candidates.len(), 1);
             if x.uri.path() == "/b" { Target::Group("b".into()) } else { Target::Default }
         })
         .on_log(move |x| log.lock().unwrap().push(format!("{} {}", x.uri.path(), x.status.as_u16())));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::io::AsyncReadExt;
 use weir_plugin::{Connection, Exchange};
 
@@ -152,22 +152,10 @@ impl Story {
         let id = worker.next_id();
         let request_id = HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..)));
         let exchange = Exchange {
-            id,
             request_id: request_id.unwrap_or(HeaderValue::from_static("-")),
-            client: connection.peer.ip(),
-            connection,
-            route: "".into(),
-            captures: Vec::new(),
             // A tunnel, as HTTP would call it.
             method: Method::CONNECT,
-            uri: Uri::default(),
-            version: Version::HTTP_11,
-            headers: HeaderMap::new(),
-            status: StatusCode::OK,
-            response_headers: HeaderMap::new(),
-            upstream: None,
-            endpoint: None,
-            attempts: 0,
+            ..Exchange::new(id, connection, worker.no_name())
         };
         Story {
             exchange,

@@ -144,7 +144,10 @@ impl Shape<'_> {
     fn table(&mut self, schema: &Json, node: &Node, at: &At) -> Json {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&empty);
-        let others = schema.get("additionalProperties").filter(|s| s.is_object());
+        let others = match is_any(schema) {
+            true => Some(schema),
+            false => schema.get("additionalProperties").filter(|s| s.is_object() || is_any(s)),
+        };
         let mut out = Map::new();
         let Value::Table(entries) = &node.value else { return Json::Object(out) };
         for entry in entries {
@@ -274,7 +277,15 @@ fn has_type(schema: &Json, name: &str) -> bool {
     }
 }
 
+/// Whether a schema takes everything.
+fn is_any(schema: &Json) -> bool {
+    *schema == Json::Bool(true)
+}
+
 fn accepts(schema: &Json, node: &Node) -> bool {
+    if is_any(schema) {
+        return !matches!(node.value, Value::Datetime);
+    }
     match &node.value {
         Value::String(_) => has_type(schema, "string"),
         Value::Integer(_) => has_type(schema, "integer") || has_type(schema, "number"),

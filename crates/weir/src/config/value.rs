@@ -126,16 +126,17 @@ impl Leaf for Duration {
             };
             let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
-            let millis = match unit {
-                "ms" => 1,
-                "s" => 1_000,
-                "m" => 60_000,
-                "h" => 3_600_000,
-                "d" => 86_400_000,
+            let micros = match unit {
+                "us" => 1,
+                "ms" => 1_000,
+                "s" => 1_000_000,
+                "m" => 60_000_000,
+                "h" => 3_600_000_000,
+                "d" => 86_400_000_000,
                 "" => return Err(format!("`{text}` has no unit")),
                 other => return Err(format!("`{}` is not a unit of time", other.trim())),
             };
-            let sum = n.checked_mul(millis).and_then(|part| total.checked_add(Duration::from_millis(part)));
+            let sum = n.checked_mul(micros).and_then(|part| total.checked_add(Duration::from_micros(part)));
             total = sum.filter(|sum| *sum <= LONGEST).ok_or("longer than 1000 days")?;
             rest = tail;
         }
@@ -145,7 +146,8 @@ impl Leaf for Duration {
     fn show(&self) -> String {
         let ms = self.as_millis();
         match ms {
-            0 => "0s".into(),
+            _ if self.is_zero() => "0s".into(),
+            _ if !self.as_micros().is_multiple_of(1000) => format!("{}us", self.as_micros()),
             _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
             _ if ms.is_multiple_of(60_000) && ms > 120_000 => format!("{}m", ms / 60_000),
             _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),

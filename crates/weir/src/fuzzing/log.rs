@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use weir_core::log::{Record, Timings};
 use weir_plugin::{Connection, Exchange, Peer};
 
@@ -62,28 +62,20 @@ fn exchange(sent: &[u8]) -> Exchange {
     for name in [header::HOST, header::USER_AGENT, header::REFERER, HeaderName::from_static("x")] {
         headers.insert(name, value.clone());
     }
-    Exchange {
+    let connection = Connection {
         id: 1,
+        listener: "web".into(),
+        peer: Peer::Unix,
+        local: Peer::Ip(([127, 0, 0, 1], 80).into()),
+        tls: None,
+    };
+    Exchange {
         request_id: value,
-        connection: Rc::new(Connection {
-            id: 1,
-            listener: "web".into(),
-            peer: Peer::Unix,
-            local: Peer::Ip(([127, 0, 0, 1], 80).into()),
-            tls: None,
-        }),
-        client: None,
-        route: "app".into(),
-        captures: Vec::new(),
         method: Method::from_bytes(sent).unwrap_or(Method::GET),
         uri: Uri::try_from(sent).unwrap_or_default(),
-        version: Version::HTTP_11,
         response_headers: headers.clone(),
         headers,
-        status: StatusCode::OK,
-        upstream: None,
-        endpoint: None,
-        attempts: 0,
+        ..Exchange::new(1, Rc::new(connection), "app".into())
     }
 }
 

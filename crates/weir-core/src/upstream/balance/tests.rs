@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use weir_plugin::{Connection, Exchange, Peer, Tls};
 
@@ -17,21 +17,8 @@ fn exchange() -> Exchange {
     let connection =
         Connection { id: 1, listener: "http".into(), peer: address.clone(), local: address, tls: None };
     Exchange {
-        id: 1,
-        request_id: HeaderValue::from_static("1"),
-        connection: Rc::new(connection),
-        client: Some([192, 0, 2, 1].into()),
-        route: "all".into(),
-        captures: Vec::new(),
-        method: Method::GET,
         uri: "/a?user=7".parse().expect("a URI"),
-        version: Version::HTTP_11,
-        headers: HeaderMap::new(),
-        status: StatusCode::OK,
-        response_headers: HeaderMap::new(),
-        upstream: None,
-        endpoint: None,
-        attempts: 0,
+        ..Exchange::new(1, Rc::new(connection), "all".into())
     }
 }
 

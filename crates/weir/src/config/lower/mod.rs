@@ -3,6 +3,7 @@
 mod conflicts;
 mod listener;
 mod names;
+mod plugin;
 mod proxy;
 mod route;
 mod telemetry;
@@ -19,13 +20,14 @@ use super::document::{At, Node};
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
+use crate::assemble::plugins::Loaded;
 use crate::run::{Origin, Plan};
 
 pub use conflicts::without_upstreams;
 
 /// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
 pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
-    let mut lower = Lower { document, report, bad };
+    let mut lower = Lower { document, report, bad, plugins: Vec::new(), broken_plugins: Vec::new() };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
         spec: Spec {
@@ -58,8 +60,11 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
     }
     for (i, route) in raw.routes.iter().enumerate() {
         let at = At::default().key("routes").index(i);
-        plan.spec.routes.extend(lower.route(route, &names.routes[i], &names, &at));
+        let plugins = lower.route_plugins(route, raw, &at);
+        let route = lower.route(route, &names.routes[i], &names, &at);
+        plan.spec.routes.extend(route.map(|route| weir_core::spec::Route { plugins, ..route }));
     }
+    lower.unnamed_plugins(raw);
     for (i, route) in raw.tcp_routes.iter().enumerate() {
         let at = At::default().key("tcp_routes").index(i);
         plan.spec.tcp_routes.extend(lower.tcp_route(route, &names.tcp_routes[i], &names, &at));
@@ -74,6 +79,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             .error(&At::default().key("listeners"), "there is no listener", "")
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
+    plan.plugins = lower.plugins;
     plan
 }
 
@@ -82,6 +88,10 @@ pub struct Lower<'a> {
     document: &'a Node,
     report: &'a mut Report,
     bad: &'a mut Vec<At>,
+    /// Plugins that are ready.
+    plugins: Vec<Loaded>,
+    /// Scripts of which it was told what is wrong.
+    broken_plugins: Vec<PathBuf>,
 }
 
 /// An error that was just told; more can be said about it.
@@ -139,7 +149,9 @@ impl Lower<'_> {
 
     /// Warns of what has no effect.
     fn unused(&mut self, raw: &raw::Config, spec: &Spec) {
-        for name in raw.upstreams.keys() {
+        // A plugin may choose any upstream.
+        let chosen = raw.routes.iter().any(|route| !route.plugins.is_empty());
+        for name in raw.upstreams.keys().filter(|_| !chosen) {
             let by_route = raw.routes.iter().any(|r| r.upstream.as_ref() == Some(name));
             if !by_route && !raw.tcp_routes.iter().any(|r| r.upstream.as_ref() == Some(name)) {
                 let at = At::default().key("upstreams").key(name);

@@ -5,6 +5,7 @@
 
 mod listener;
 mod log;
+mod plugin;
 mod proxy;
 mod route;
 mod tls;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use listener::*;
 pub use log::*;
+pub use plugin::*;
 pub use proxy::*;
 pub use route::*;
 pub use tls::*;
@@ -50,6 +52,8 @@ pub struct Config {
     pub tcp_routes: Vec<TcpRoute>,
     /// Groups of servers that serve the same thing, by name.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Scripts that decide what routes do, by name. One at plugins/NAME.lua needs no entry here.
+    pub plugins: BTreeMap<String, Plugin>,
     /// What holds for every request.
     pub proxy: Proxy,
     /// One line for each request and connection that has ended.
@@ -68,6 +72,7 @@ impl Default for Config {
             routes: Vec::new(),
             tcp_routes: Vec::new(),
             upstreams: BTreeMap::new(),
+            plugins: BTreeMap::new(),
             proxy: Proxy::default(),
             access_log: AccessLog::default(),
             log: Log::default(),

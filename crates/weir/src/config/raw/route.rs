@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_core::spec::HostPattern;
 
-use super::{Bytes, OneOrMany, Text, Time, kib, secs};
+use super::{Bytes, OneOrMany, RoutePlugin, Text, Time, kib, secs};
 use crate::config::value::{Pattern, Size};
 
 /// Which requests go where. All conditions that are given must hold; within a list any one. Exactly one of
@@ -63,6 +63,9 @@ pub struct Route {
     pub compression: Switch<Compression>,
     /// WebSocket upgrades: true, false (refused with 403), or a table of settings.
     pub websocket: Switch<WebSocket>,
+
+    /// Plugins in order, by name or as tables with settings; their hooks for responses run in reverse.
+    pub plugins: Vec<RoutePlugin>,
 }
 
 impl Default for Route {
@@ -90,6 +93,7 @@ impl Default for Route {
             request_timeout: None,
             compression: Switch::Bool(false),
             websocket: Switch::Bool(true),
+            plugins: Vec::new(),
         }
     }
 }

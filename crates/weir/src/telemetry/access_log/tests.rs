@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use weir_core::error::Kind;
 use weir_core::log::Timings;
 use weir_plugin::{ClientCertificate, Connection, Exchange, Peer, Tls};
@@ -47,21 +47,14 @@ fn exchange() -> Exchange {
     headers.insert(header::HOST, HeaderValue::from_static("example.com"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static("curl/8.5.0"));
     Exchange {
-        id: 42,
         request_id: HeaderValue::from_static("0190-abc"),
-        connection: connection(None),
         client: Some("198.51.100.7".parse().expect("an address")),
-        route: "app".into(),
-        captures: Vec::new(),
-        method: Method::GET,
         uri: Uri::from_static("/a?b=c"),
-        version: Version::HTTP_11,
         headers,
-        status: StatusCode::OK,
-        response_headers: HeaderMap::new(),
         upstream: Some("servers".into()),
         endpoint: Some("10.0.0.1:8080".into()),
         attempts: 1,
+        ..Exchange::new(42, connection(None), "app".into())
     }
 }
 

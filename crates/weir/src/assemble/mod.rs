@@ -1,5 +1,7 @@
 //! From a resolved configuration to a snapshot. The only module that names what plugs into the data plane: the
-//! access log and the demo upstream today, the engines of plugins when there are any.
+//! access log, the demo upstream, and in [`plugins`] the engines.
+
+pub mod plugins;
 
 use std::io;
 use std::net::SocketAddr;

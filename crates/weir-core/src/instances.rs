@@ -1,0 +1,114 @@
+//! Plugins that run on one worker.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use weir_plugin::{Hooks, Instance, Plugin, PluginError};
+
+/// A plugin that did not start is tried again after so long, twice as long each time.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
+/// The longest time between two tries.
+const LAST_BACK_OFF: Duration = Duration::from_secs(30);
+/// An instance that lived so long was no failure to start.
+const SOUND: Duration = Duration::from_secs(10);
+
+/// A plugin on this worker, with an instance that takes exchanges.
+pub(crate) struct Running {
+    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) hooks: Hooks,
+    pub(crate) instance: Rc<dyn Instance>,
+    since: Instant,
+}
+
+/// All plugins that run on this worker, by the address of the plugin that the entry keeps alive.
+#[derive(Default)]
+pub(crate) struct Instances(RefCell<HashMap<*const (), Rc<Seat>>>);
+
+/// Where a plugin's instance is, once it has started.
+struct Seat {
+    plugin: Arc<dyn Plugin>,
+    running: RefCell<Option<Rc<Running>>>,
+    /// Held while one is started.
+    starting: Mutex<()>,
+    failed: RefCell<Option<(PluginError, Instant)>>,
+    back_off: Cell<Duration>,
+}
+
+impl Instances {
+    /// This worker's instance of a plugin, started on first use and when the last one is spent. Plugins that no
+    /// snapshot has any more are dropped when another one starts.
+    ///
+    /// # Errors
+    /// When the plugin does not start. It is not tried again before some time has passed.
+    pub(crate) async fn get(&self, plugin: &Arc<dyn Plugin>) -> Result<Rc<Running>, PluginError> {
+        let seat = self.seat(plugin);
+        if let Some(running) = seat.running() {
+            return Ok(running);
+        }
+        seat.start().await
+    }
+
+    fn seat(&self, plugin: &Arc<dyn Plugin>) -> Rc<Seat> {
+        let key = Arc::as_ptr(plugin).cast::<()>();
+        if let Some(seat) = self.0.borrow().get(&key) {
+            return seat.clone();
+        }
+        let seat = Rc::new(Seat {
+            plugin: plugin.clone(),
+            running: RefCell::default(),
+            starting: Mutex::default(),
+            failed: RefCell::default(),
+            back_off: Cell::new(FIRST_BACK_OFF),
+        });
+        let mut all = self.0.borrow_mut();
+        // Beside the seat's own count there is one of each instance that runs.
+        all.retain(|_, seat| {
+            let own = 1 + usize::from(seat.running.borrow().is_some());
+            Arc::strong_count(&seat.plugin) > own || Rc::strong_count(seat) > 1
+        });
+        all.insert(key, seat.clone());
+        seat
+    }
+}
+
+impl Seat {
+    fn running(&self) -> Option<Rc<Running>> {
+        self.running.borrow().as_ref().filter(|running| !running.instance.is_spent()).cloned()
+    }
+
+    async fn start(&self) -> Result<Rc<Running>, PluginError> {
+        let _starting = self.starting.lock().await;
+        if let Some(running) = self.running() {
+            return Ok(running);
+        }
+        if let Some((error, until)) = &*self.failed.borrow()
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let spent = self.running.take();
+        if spent.as_ref().is_some_and(|spent| spent.since.elapsed() > SOUND) {
+            self.back_off.set(FIRST_BACK_OFF);
+        }
+        let plugin = self.plugin.clone();
+        match self.plugin.instantiate().finish().await {
+            Ok(instance) => {
+                let hooks = plugin.hooks();
+                let running = Rc::new(Running { plugin, hooks, instance, since: Instant::now() });
+                *self.running.borrow_mut() = Some(running.clone());
+                Ok(running)
+            }
+            Err(error) => {
+                let wait = self.back_off.get();
+                self.back_off.set((wait * 2).min(LAST_BACK_OFF));
+                tracing::error!(plugin = plugin.name(), %error, again_in = ?wait, "a plugin does not start");
+                *self.failed.borrow_mut() = Some((error.clone(), Instant::now() + wait));
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Running a hook: it has turns, a budget of processor time, and can be cancelled.
+//!
+//! A script's thread of its own runs each call. The interrupt, which Luau asks at every loop, call and return (also
+//! inside pattern matching and the comparators of sorts), ends a turn by yielding. Past the budget the thread is
+//! dropped, which nothing in the script can catch. Where a thread cannot yield, because a library function stands
+//! between, the script gets an error instead.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use mlua::function::AsyncCallFuture;
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, VmState};
+use weir_plugin::{Held, Limits, Slot, Step};
+
+use crate::fault::message;
+use crate::state::State;
+
+/// Processor time of the call that runs now.
+///
+/// The first turn is measured by the wall clock, which costs little. Only a call that outlives it is worth the clock
+/// of the thread, which other processes do not move.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) limits: Limits,
+    /// When the turn began.
+    began: Cell<Instant>,
+    /// The thread's clock when the turn began, but for the first; then when its end was asked for.
+    processor: Cell<Option<Duration>>,
+    /// Whether the end of the turn was asked for.
+    asked: Cell<bool>,
+    /// Whether it was asked for where the script has an error to expect.
+    warned: Cell<bool>,
+}
+
+impl Meter {
+    /// With these limits.
+    pub(crate) fn new(limits: Limits) -> Rc<Self> {
+        Rc::new(Meter {
+            limits,
+            began: Cell::new(Instant::now()),
+            processor: Cell::default(),
+            asked: Cell::new(false),
+            warned: Cell::new(false),
+        })
+    }
+
+    /// A turn begins of a call that has had so much time before.
+    fn begin(&self, spent: Duration) {
+        self.began.set(Instant::now());
+        self.processor.set((!spent.is_zero()).then(processor_time));
+        self.asked.set(false);
+        self.warned.set(false);
+    }
+
+    /// Processor time of the turn that ends.
+    fn end(&self) -> Duration {
+        let wall = self.began.get().elapsed();
+        match self.processor.get() {
+            Some(then) => wall.min(processor_time().saturating_sub(then)),
+            None => wall.min(self.limits.slice),
+        }
+        .max(Duration::from_nanos(1))
+    }
+
+    /// Makes a state ask this meter. Errors of the interrupt are what the script gets where it cannot yield.
+    pub(crate) fn watch(self: &Rc<Self>, lua: &Lua) {
+        let meter = self.clone();
+        lua.set_interrupt(move |_| {
+            if meter.began.get().elapsed() < meter.limits.slice {
+                return Ok(VmState::Continue);
+            }
+            let now = processor_time();
+            if !meter.asked.replace(true) {
+                if meter.processor.get().is_none() {
+                    meter.processor.set(Some(now));
+                }
+                return Ok(VmState::Yield);
+            }
+            // Where it can yield, it does so when it is asked: who is asked again past the bound could not.
+            let stall = meter.limits.stall;
+            let over = meter.processor.get().is_some_and(|then| now.saturating_sub(then) > stall);
+            if over && meter.warned.replace(!meter.warned.get()) {
+                return Err(mlua::Error::runtime(format!(
+                    "it ran for {stall:?} where others cannot have their turn (in a comparator or a callback of a \
+                     library function, say)"
+                )));
+            }
+            Ok(VmState::Yield)
+        });
+    }
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// A call under way.
+struct Call<R: FromLuaMulti> {
+    thread: AsyncCallFuture<R>,
+    state: Rc<State>,
+    slot: Slot,
+    spent: Duration,
+}
+
+impl<R: FromLuaMulti> Future for Call<R> {
+    type Output = Result<R, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = self.state.clone();
+        let before = state.current.replace(Some(self.slot.clone()));
+        state.meter.begin(self.spent);
+        let polled = Pin::new(&mut self.thread).poll(cx);
+        self.spent += state.meter.end();
+        state.current.replace(before);
+        let limit = state.meter.limits.cpu;
+        match polled {
+            Poll::Pending if self.spent > limit => {
+                Poll::Ready(Err(format!("it used up its processor time of {limit:?}")))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => {
+                state.look_at_memory(result.as_ref().err());
+                Poll::Ready(result.map_err(|error| message(&error)))
+            }
+        }
+    }
+}
+
+/// Calls a hook with the exchange lent to `slot`, and turns what it returns into what the host wants.
+pub(crate) fn call<'a, R, T>(
+    state: &'a Rc<State>,
+    slot: &'a Slot,
+    exchange: &'a mut Held,
+    function: &Function,
+    arguments: impl IntoLuaMulti,
+    convert: impl FnOnce(Result<R, String>) -> T + 'a,
+) -> Step<'a, T>
+where
+    R: FromLuaMulti + 'a,
+    T: 'a,
+{
+    let thread = function.call_async(arguments);
+    let mut call = Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO };
+    let loan = slot.lend(exchange);
+    // Most calls do not wait: nobody needs to be woken for them.
+    match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Step::Done(convert(result)),
+        Poll::Pending => Step::Wait(Box::pin(async move {
+            let _loan = loan;
+            convert(call.await)
+        })),
+    }
+}
+
+/// Calls a function that has no exchange.
+pub(crate) async fn call_alone<R: FromLuaMulti>(
+    state: &Rc<State>,
+    function: &Function,
+    arguments: impl IntoLuaMulti,
+) -> Result<R, mlua::Error> {
+    let thread = function.call_async(arguments);
+    let limit = state.meter.limits.cpu * LOAD;
+    let mut call = Call { thread, state: state.clone(), slot: Slot::default(), spent: Duration::ZERO };
+    std::future::poll_fn(move |cx| {
+        state.meter.begin(call.spent);
+        let polled = Pin::new(&mut call.thread).poll(cx);
+        call.spent += state.meter.end();
+        match polled {
+            Poll::Pending if call.spent > limit => {
+                Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))
+            }
+            polled => polled,
+        }
+    })
+    .await
+}
+
+/// What runs once, when a plugin is loaded, may take so many times the budget of a hook.
+const LOAD: u32 = 50;

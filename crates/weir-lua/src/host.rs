@@ -1,0 +1,189 @@
+//! The table `weir`: what scripts call, and what hooks return.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
+use weir_plugin::{Reply, Selection, Target, Verdict, message};
+
+use crate::handles::text;
+use crate::state::{self, State};
+
+/// What `weir.respond` returns.
+struct Answer(Reply);
+
+impl UserData for Answer {}
+
+/// What `weir.group` and the like return.
+struct Choice(Target);
+
+impl UserData for Choice {}
+
+/// The table `weir`.
+pub(crate) fn table(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let weir = lua.create_table()?;
+    weir.set("respond", lua.create_function(|_, what: Value| respond(&what).map(Answer))?)?;
+    weir.set("group", lua.create_function(|_, name: String| Ok(Choice(Target::Group(Arc::from(name)))))?)?;
+    weir.set(
+        "endpoint",
+        lua.create_function(|_, address: String| Ok(Choice(Target::Endpoint(Arc::from(address)))))?,
+    )?;
+    weir.set(
+        "hash_key",
+        lua.create_function(|_, key: LuaString| {
+            Ok(Choice(Target::HashKey(Bytes::copy_from_slice(&key.as_bytes()))))
+        })?,
+    )?;
+    weir.set("log", log(lua, state)?)?;
+    Ok(weir)
+}
+
+fn log(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    use tracing::Level;
+    let log = lua.create_table()?;
+    let levels =
+        [("debug", Level::DEBUG), ("info", Level::INFO), ("warn", Level::WARN), ("error", Level::ERROR)];
+    for (name, level) in levels {
+        let state = Rc::downgrade(state);
+        let write = lua.create_function(move |lua, message: Value| {
+            if let Some(state) = state.upgrade() {
+                state.log(level, &crate::state::shown(lua, &message)?);
+            }
+            Ok(())
+        })?;
+        log.set(name, write)?;
+    }
+    Ok(log)
+}
+
+/// What may be in the table that `weir.respond` takes.
+const REPLY: [&str; 3] = ["status", "headers", "body"];
+
+fn respond(what: &Value) -> mlua::Result<Reply> {
+    let wrong = |message: String| mlua::Error::RuntimeError(format!("weir.respond: {message}"));
+    let Value::Table(table) = what else {
+        let kind = state::kind(what);
+        return Err(wrong(format!("a table with status, headers and body is wanted, not a {kind}")));
+    };
+    for pair in table.pairs::<Value, Value>() {
+        let (name, _) = pair?;
+        let name = name.as_string().map(|name| name.to_string_lossy()).unwrap_or_default();
+        if !REPLY.contains(&name.as_str()) {
+            return Err(wrong(format!("unknown name `{name}`: there are {}", REPLY.join(", "))));
+        }
+    }
+    let status = match table.raw_get::<Value>("status")? {
+        Value::Nil => 200,
+        value => value
+            .as_i64()
+            .or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64))
+            .ok_or_else(|| wrong("`status` is a whole number".to_owned()))?,
+    };
+    let body = match table.raw_get::<Value>("body")? {
+        Value::Nil => Bytes::new(),
+        Value::String(body) => Bytes::copy_from_slice(&body.as_bytes()),
+        value => return Err(wrong(format!("`body` is a string, not a {}", state::kind(&value)))),
+    };
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    match table.raw_get::<Value>("headers")? {
+        Value::Nil => {}
+        Value::Table(headers) => {
+            for pair in headers.pairs::<LuaString, Value>() {
+                let (name, value) = pair?;
+                let values = match value {
+                    Value::Table(values) => {
+                        values.sequence_values().collect::<mlua::Result<Vec<LuaString>>>()?
+                    }
+                    Value::String(value) => vec![value],
+                    value => {
+                        let name = name.to_string_lossy();
+                        let kind = state::kind(&value);
+                        return Err(wrong(format!(
+                            "the header {name} is a string or a list of them, not a {kind}"
+                        )));
+                    }
+                };
+                fields
+                    .extend(values.iter().map(|value| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
+            }
+        }
+        value => return Err(wrong(format!("`headers` is a table, not a {}", state::kind(&value)))),
+    }
+    // Names of a table come in no order of their own; those of an answer should be the same each time.
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let fields = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    message::reply(status, fields, body).map_err(|error| wrong(error.to_string()))
+}
+
+/// What a hook's return value says.
+pub(crate) fn verdict(hook: &str, returned: Result<Value, String>) -> Verdict {
+    let returned = match returned {
+        Ok(returned) => returned,
+        Err(message) => return Verdict::Fail(message),
+    };
+    match &returned {
+        Value::Nil => Verdict::Proceed,
+        Value::UserData(data) => match take::<Answer>(data) {
+            Some(Answer(reply)) => Verdict::Respond(reply),
+            None => wrong(hook, &returned),
+        },
+        other => wrong(hook, other),
+    }
+}
+
+fn wrong(hook: &str, returned: &Value) -> Verdict {
+    let kind = state::kind(returned);
+    Verdict::Fail(format!("{hook} returned a {kind}: it returns nothing, or weir.respond{{…}}"))
+}
+
+fn take<T: 'static>(data: &AnyUserData) -> Option<T> {
+    data.take::<T>().ok()
+}
+
+/// What `select_upstream` is told.
+pub(crate) fn selection(lua: &Lua, selection: &Selection) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, 4)?;
+    table.raw_set("group", text(lua, selection.group.as_bytes())?)?;
+    table.raw_set("attempt", selection.attempt)?;
+    table.raw_set("failure", selection.failure)?;
+    let candidates = lua.create_table_with_capacity(selection.candidates.len(), 0)?;
+    for (i, candidate) in selection.candidates.iter().enumerate() {
+        let entry = lua.create_table_with_capacity(0, 4)?;
+        entry.raw_set("address", text(lua, candidate.address.as_bytes())?)?;
+        entry.raw_set("weight", candidate.weight)?;
+        entry.raw_set("load", candidate.load)?;
+        entry.raw_set("available", candidate.available)?;
+        candidates.raw_set(i + 1, entry)?;
+    }
+    table.raw_set("candidates", candidates)?;
+    Ok(table)
+}
+
+/// What `select_upstream` returned.
+pub(crate) fn target(returned: Result<Value, String>) -> Result<Target, String> {
+    let returned = returned?;
+    let choice = match &returned {
+        Value::Nil => return Ok(Target::Default),
+        Value::UserData(data) => take::<Choice>(data),
+        _ => None,
+    };
+    choice.map(|Choice(target)| target).ok_or_else(|| {
+        let kind = state::kind(&returned);
+        format!(
+            "select_upstream returned a {kind}: it returns nothing, or weir.group(…), weir.endpoint(…) or \
+             weir.hash_key(…)"
+        )
+    })
+}
+
+/// Where a text is first found in another, from a position (from 1): its first and last position.
+pub(crate) fn find_plain(
+    _: &Lua,
+    (text, what, from): (LuaString, LuaString, usize),
+) -> mlua::Result<(Option<usize>, Option<usize>)> {
+    let (text, what) = (text.as_bytes(), what.as_bytes());
+    let rest = text.get(from.saturating_sub(1)..).unwrap_or_default();
+    let found = memchr::memmem::find(rest, &what);
+    Ok((found.map(|at| from + at), found.map(|at| from + at + what.len() - 1)))
+}

@@ -1,0 +1,24 @@
+//! Plugins as Lua scripts. Lua is Luau: the one Lua with a real sandbox, limits of memory, and interrupts that work
+//! inside compiled code and library functions.
+//!
+//! A binding only converts: every rule about what a plugin may see and do lives in [`weir_plugin`].
+//!
+//! In reading order: [`Source`] (a script and the files beside it), [`LuaPlugin`] (checked and compiled), `state` (a
+//! Lua state of a plugin on a worker), `call` (running a hook: turns, budgets, cancelling), `handles` (requests and
+//! responses as scripts see them), `host` (the table `weir`), `values` (settings and JSON).
+
+mod call;
+mod fault;
+mod handles;
+mod host;
+mod plugin;
+mod source;
+mod state;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::Fault;
+pub use plugin::{LoadError, LuaPlugin};
+pub use source::Source;

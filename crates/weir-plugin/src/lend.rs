@@ -1,0 +1,83 @@
+//! Lending an exchange to an engine for the time of a hook, so that a handle that a plugin keeps is safe: it finds
+//! nothing when the hook has ended, and never another client's exchange.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use crate::Exchange;
+use crate::error::{Error, Result};
+
+/// An exchange whose holder can lend it.
+#[derive(Debug)]
+pub struct Held(Option<Box<Exchange>>);
+
+/// Where an exchange is while it is lent. All handles of one plugin to one exchange share a slot; a slot is never
+/// used for another exchange.
+#[derive(Clone, Debug, Default)]
+pub struct Slot(Rc<RefCell<Option<Box<Exchange>>>>);
+
+/// While this lives, the exchange is in the slot. Dropping it takes the exchange back.
+#[derive(Debug)]
+pub struct Loan<'a> {
+    held: &'a mut Held,
+    slot: &'a Slot,
+}
+
+impl Held {
+    /// Holds an exchange.
+    pub fn new(exchange: Exchange) -> Self {
+        Held(Some(Box::new(exchange)))
+    }
+
+    /// Takes the exchange to another holder; this one must not be used any more.
+    pub fn take(&mut self) -> Held {
+        Held(self.0.take())
+    }
+}
+
+impl Deref for Held {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        match &self.0 {
+            Some(exchange) => exchange,
+            // A loan borrows the holder for as long as it lives, so that nobody can look meanwhile.
+            None => unreachable!("the exchange is lent or taken"),
+        }
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        match &mut self.0 {
+            Some(exchange) => exchange,
+            None => unreachable!("the exchange is lent or taken"),
+        }
+    }
+}
+
+impl Slot {
+    /// Lends an exchange until what is returned is dropped.
+    pub fn lend<'a>(&'a self, held: &'a mut Held) -> Loan<'a> {
+        *self.0.borrow_mut() = held.0.take();
+        Loan { held, slot: self }
+    }
+
+    /// Runs `f` on the exchange.
+    ///
+    /// # Errors
+    /// [`Error::Expired`] with the handle's name where the exchange is not lent now.
+    pub fn with<T>(&self, handle: &'static str, f: impl FnOnce(&mut Exchange) -> T) -> Result<T> {
+        match &mut *self.0.borrow_mut() {
+            Some(exchange) => Ok(f(exchange)),
+            None => Err(Error::Expired(handle)),
+        }
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        self.held.0 = self.slot.0.borrow_mut().take();
+    }
+}

@@ -1,0 +1,93 @@
+//! Method, target and upstream of a request.
+
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{Method, header};
+
+use super::may_change_request;
+use crate::Exchange;
+use crate::error::{Error, Result};
+
+/// `http` or `https`.
+pub fn scheme(x: &Exchange) -> &'static str {
+    if x.connection.tls.is_some() { "https" } else { "http" }
+}
+
+/// The host with its port if it has one.
+pub fn host(x: &Exchange) -> &[u8] {
+    x.headers.get(header::HOST).map_or(b"", |host| host.as_bytes())
+}
+
+/// Sets the method.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is no method, or one that cannot be forwarded; [`Error::Denied`] when it is too late.
+pub fn set_method(x: &mut Exchange, method: &[u8]) -> Result<()> {
+    may_change_request(x)?;
+    let shown = method.escape_ascii();
+    match Method::from_bytes(method) {
+        Ok(Method::CONNECT | Method::TRACE) => Err(Error::invalid(format!("{shown} is not forwarded"))),
+        Ok(method) => {
+            x.method = method;
+            Ok(())
+        }
+        Err(_) => Err(Error::invalid(format!("\"{shown}\" is no method: \"GET\" is, for example"))),
+    }
+}
+
+/// Sets the path and keeps the query.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is no path; [`Error::Denied`] when it is too late.
+pub fn set_path(x: &mut Exchange, path: &[u8]) -> Result<()> {
+    may_change_request(x)?;
+    let bad = |why: &str| Error::invalid(format!("\"{}\" is no path: {why}", path.escape_ascii()));
+    if !path.starts_with(b"/") {
+        return Err(bad("it starts with /"));
+    }
+    if path.iter().any(|byte| matches!(byte, b'?' | b'#')) {
+        return Err(bad("? and # are written %3F and %23; the query has a field of its own"));
+    }
+    let mut target = path.to_vec();
+    if let Some(query) = x.uri.query() {
+        target.push(b'?');
+        target.extend_from_slice(query.as_bytes());
+    }
+    set_target(x, target).ok_or_else(|| bad("blanks and control characters are written %XX"))
+}
+
+/// Sets the query, without `?`, and keeps the path; an empty one is none.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is no query; [`Error::Denied`] when it is too late.
+pub fn set_query(x: &mut Exchange, query: &[u8]) -> Result<()> {
+    may_change_request(x)?;
+    let bad = || {
+        Error::invalid(format!("\"{}\" is no query: other characters are written %XX", query.escape_ascii()))
+    };
+    if query.contains(&b'#') {
+        return Err(bad());
+    }
+    let mut target = x.uri.path().as_bytes().to_vec();
+    if !query.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    set_target(x, target).ok_or_else(bad)
+}
+
+fn set_target(x: &mut Exchange, target: Vec<u8>) -> Option<()> {
+    x.uri = PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).ok()?.into();
+    Some(())
+}
+
+/// Sends the request to another upstream group. Whether there is one of this name is seen when it is chosen.
+///
+/// # Errors
+/// [`Error::Denied`] when it is too late.
+pub fn set_group(x: &mut Exchange, name: &str) -> Result<()> {
+    may_change_request(x)?;
+    x.group = Some(Arc::from(name));
+    Ok(())
+}

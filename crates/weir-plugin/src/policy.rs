@@ -1,0 +1,60 @@
+//! What a plugin may use and do, and what happens when it fails.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a plugin may use. Every bound is a key of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Processor time of one hook call. Default: 20 ms.
+    pub cpu: Duration,
+    /// Processor time after which a call lets others on its worker have their turn. Default: 500 µs.
+    pub slice: Duration,
+    /// Processor time after which a call that cannot let others have their turn (a comparator of a sort, say) gets
+    /// an error. Default: 5 ms.
+    pub stall: Duration,
+    /// Wall-clock time of one hook call, with everything that it waits for. Default: 10 s.
+    pub deadline: Duration,
+    /// Memory of one instance on one worker, in bytes. Default: 64 MiB.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            cpu: Duration::from_millis(20),
+            slice: Duration::from_micros(500),
+            stall: Duration::from_millis(5),
+            deadline: Duration::from_secs(10),
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// What happens to an exchange when a plugin fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The client gets 502.
+    #[default]
+    Closed,
+    /// The exchange goes on as if the plugin were not there.
+    Open,
+}
+
+/// What a plugin was granted beyond its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Key-value namespaces beside the plugin's own.
+    pub kv: BTreeSet<String>,
+}
+
+/// All that the configuration says about how a plugin is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What it may use.
+    pub limits: Limits,
+    /// What happens when it fails.
+    pub on_failure: OnFailure,
+    /// What it may do.
+    pub grants: Grants,
+}

@@ -1,0 +1,109 @@
+//! From a script to a plugin. The only module that names the engines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use weir_lua::{LoadError, LuaPlugin, Source};
+use weir_plugin::settings::{self, Settings};
+use weir_plugin::{Plugin, Policy};
+
+/// What a plugin is asked to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct What {
+    /// Its name in the configuration.
+    pub name: String,
+    /// A script, or a folder with `plugin.lua`.
+    pub path: PathBuf,
+    /// What it is configured with.
+    pub settings: Settings,
+    /// How it is run.
+    pub policy: Policy,
+}
+
+/// A plugin that is ready.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What was asked for.
+    pub what: What,
+    /// The plugin.
+    pub plugin: Arc<dyn Plugin>,
+    /// Its files.
+    source: Source,
+}
+
+/// Why it cannot be.
+#[derive(Debug)]
+pub enum Problem {
+    /// A file cannot be read.
+    Unreadable(String),
+    /// Something is wrong with the script.
+    Script(Vec<Fault>),
+    /// Something is wrong with the settings.
+    Settings(Vec<settings::Problem>),
+}
+
+/// Something that is wrong with a script.
+#[derive(Debug)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Loaded {
+    /// Whether another would be the same: then the one that is there goes on, with all that it holds.
+    pub fn is_same(&self, other: &Loaded) -> bool {
+        self.what == other.what && self.source == other.source
+    }
+
+    /// The folder in which a change of a file may change the plugin.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.source.folder.as_deref()
+    }
+}
+
+/// Reads, compiles and runs a plugin once. May take as long as its `on_load` does.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn load(what: What) -> Result<Loaded, Problem> {
+    let source = Source::read(&what.path).map_err(|error| Problem::Unreadable(error.to_string()))?;
+    let deadline = what.policy.limits.deadline;
+    let (name, copy) = (what.name.clone(), source.clone());
+    let (settings, policy) = (what.settings.clone(), what.policy.clone());
+    // In a thread of its own: whoever asks may be in an event loop.
+    let loading = std::thread::spawn(move || -> Result<LuaPlugin, LoadError> {
+        let broken = |error: String| {
+            let fault = weir_lua::Fault { file: copy.main.clone(), line: None, message: error };
+            LoadError::Script(vec![fault])
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| broken(format!("no event loop to load it in: {error}")))?;
+        runtime.block_on(async {
+            let late = |_| broken(format!("on_load took longer than its deadline of {deadline:?}"));
+            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy))
+                .await
+                .unwrap_or_else(|elapsed| Err(late(elapsed)))
+        })
+    });
+    match loading.join() {
+        Ok(Ok(plugin)) => Ok(Loaded { what, plugin: Arc::new(plugin), source }),
+        Ok(Err(LoadError::Settings(problems))) => Err(Problem::Settings(problems)),
+        Ok(Err(LoadError::Script(faults))) => {
+            let folder = source.folder.clone().unwrap_or_default();
+            let fault = |fault: weir_lua::Fault| Fault {
+                path: folder.join(&fault.file),
+                text: source.files.get(&fault.file).cloned().unwrap_or_default(),
+                line: fault.line,
+                message: fault.message,
+            };
+            Err(Problem::Script(faults.into_iter().map(fault).collect()))
+        }
+        Err(_) => Err(Problem::Unreadable("loading it broke off; this is an error of weir".to_owned())),
+    }
+}

@@ -1,0 +1,250 @@
+//! Plugins: found, read, compiled and run once, so that what is wrong with a script is told with the rest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use weir_plugin::settings::{Settings, Value};
+use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
+
+use super::Lower;
+use crate::assemble::plugins::{self, Fault, Problem};
+use crate::config::document::{At, File, Place, Step};
+use crate::config::raw;
+use crate::config::report::{Diagnostic, did_you_mean};
+
+/// Where plugins are looked for, relative to the file that names them.
+const FOLDER: &str = "plugins";
+
+/// What every plugin needs, in bytes.
+const LEAST_MEMORY: usize = 1 << 20;
+
+/// Where a plugin's settings were written.
+struct Origins<'a> {
+    /// The entry that names it.
+    entry: &'a At,
+    /// `[plugins.NAME]`, where there is one.
+    section: Option<&'a At>,
+    /// Settings of the route by name.
+    of_route: &'a BTreeMap<String, Json>,
+}
+
+impl Lower<'_> {
+    /// The plugins of a route.
+    pub fn route_plugins(&mut self, raw: &raw::Route, config: &raw::Config, at: &At) -> Vec<Arc<dyn Plugin>> {
+        let nothing = BTreeMap::new();
+        let mut plugins = Vec::new();
+        for (i, entry) in raw.plugins.iter().enumerate() {
+            let at = at.key("plugins").index(i);
+            let (name, own, at) = match entry {
+                raw::RoutePlugin::Name(name) => (name, &nothing, at),
+                raw::RoutePlugin::Settings(entry) => match &entry.name {
+                    Some(name) => (name, &entry.settings, at),
+                    None => continue,
+                },
+            };
+            plugins.extend(self.plugin(name, own, config, &at));
+        }
+        plugins
+    }
+
+    /// Checks plugins that no route names.
+    pub fn unnamed_plugins(&mut self, config: &raw::Config) {
+        for name in config.plugins.keys() {
+            let named = |entry: &raw::RoutePlugin| match entry {
+                raw::RoutePlugin::Name(named) => named == name,
+                raw::RoutePlugin::Settings(entry) => entry.name.as_ref() == Some(name),
+            };
+            if config.routes.iter().any(|route| route.plugins.iter().any(named)) {
+                continue;
+            }
+            let at = At::default().key("plugins").key(name);
+            self.warning(&at, format!("no route uses the plugin `{name}`"), "");
+            self.plugin(name, &BTreeMap::new(), config, &at);
+        }
+    }
+
+    fn plugin(
+        &mut self,
+        name: &str,
+        own: &BTreeMap<String, Json>,
+        config: &raw::Config,
+        at: &At,
+    ) -> Option<Arc<dyn Plugin>> {
+        let section = At::default().key("plugins").key(name);
+        let declared = config.plugins.get(name);
+        let default = raw::Plugin::default();
+        let raw = declared.unwrap_or(&default);
+        let origins = Origins { entry: at, section: declared.map(|_| &section), of_route: own };
+        let path = match &raw.path {
+            Some(path) => self.path(path, &section.key("path")),
+            None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
+        };
+        let policy = self.policy(raw, &section);
+        let mut settings: Settings = raw.settings.iter().map(|(k, v)| (k.clone(), value(v))).collect();
+        settings.extend(own.iter().map(|(k, v)| (k.clone(), value(v))));
+        let what = plugins::What { name: name.to_owned(), path, settings, policy };
+        if let Some(loaded) = self.plugins.iter().find(|loaded| loaded.what == what) {
+            return Some(loaded.plugin.clone());
+        }
+        // What is wrong with a script is told once, however many routes name it.
+        if self.broken_plugins.contains(&what.path) {
+            return None;
+        }
+        match plugins::load(what.clone()) {
+            Ok(loaded) => {
+                let plugin = loaded.plugin.clone();
+                self.plugins.push(loaded);
+                Some(plugin)
+            }
+            Err(problem) => {
+                self.plugin_problem(&what, problem, &origins);
+                None
+            }
+        }
+    }
+
+    fn find_plugin(&mut self, name: &str, config: &raw::Config, at: &At) -> Option<PathBuf> {
+        let folder = self.path(FOLDER, at);
+        let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        let options = [folder.join(format!("{name}.lua")), folder.join(name)];
+        let [file, inside] = &options;
+        if is_name && file.is_file() {
+            return Some(file.clone());
+        }
+        if is_name && inside.join("plugin.lua").is_file() {
+            return Some(inside.clone());
+        }
+        let mut known: Vec<String> = config.plugins.keys().cloned().collect();
+        known.extend(names_in(&folder));
+        let label = match did_you_mean(name, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "not found".to_owned(),
+        };
+        let shown = folder.display();
+        self.error(at, format!("there is no plugin `{name}`"), label).help(format!(
+            "it is {shown}/{name}.lua, {shown}/{name}/plugin.lua, or has a `path` in [plugins.{name}]"
+        ));
+        None
+    }
+
+    fn policy(&mut self, raw: &raw::Plugin, at: &At) -> Policy {
+        let at = at.key("limits");
+        let limits = &raw.limits;
+        let mut positive = |key: &str, time: Duration, default: Duration| {
+            self.positive(time, &at.key(key));
+            // So that all else can be looked at, too.
+            if time.is_zero() { default } else { time }
+        };
+        let default = Limits::default();
+        let cpu = positive("cpu", limits.cpu.0, default.cpu);
+        let slice = positive("slice", limits.slice.0, default.slice);
+        let stall = positive("stall", limits.stall.0, default.stall);
+        let deadline = positive("deadline", limits.deadline.0, default.deadline);
+        let mut memory = usize::try_from(limits.memory.0.0).unwrap_or(usize::MAX);
+        if memory < LEAST_MEMORY {
+            self.error(&at.key("memory"), "a plugin needs more memory than this", "")
+                .help("at least \"1MiB\"");
+            memory = default.memory;
+        }
+        Policy {
+            limits: Limits { cpu, slice, stall, deadline, memory },
+            on_failure: match raw.on_failure {
+                raw::OnFailure::Closed => OnFailure::Closed,
+                raw::OnFailure::Open => OnFailure::Open,
+            },
+            grants: Grants::default(),
+        }
+    }
+
+    fn plugin_problem(&mut self, what: &plugins::What, problem: Problem, origins: &Origins<'_>) {
+        let name = &what.name;
+        match problem {
+            Problem::Unreadable(message) => {
+                let at = origins.section.map_or_else(|| origins.entry.clone(), |section| section.key("path"));
+                self.error(&at, format!("plugin `{name}`: {message}"), "");
+            }
+            Problem::Script(faults) => {
+                self.broken_plugins.push(what.path.clone());
+                for fault in faults {
+                    let place = self.script_place(&fault);
+                    let diagnostic = Diagnostic::new(format!("plugin `{name}`: {}", fault.message));
+                    self.report.push(match place {
+                        Some(place) => diagnostic.place(place, ""),
+                        None => diagnostic.help(format!("it is in {}", fault.path.display())),
+                    });
+                }
+            }
+            Problem::Settings(problems) => {
+                for problem in problems {
+                    let at = setting_at(origins, &problem.path);
+                    self.error(&at, format!("plugin `{name}`: {}", problem.message), "");
+                }
+            }
+        }
+    }
+
+    /// Where a fault is, with the script as a file of the report.
+    fn script_place(&mut self, fault: &Fault) -> Option<Place> {
+        let line = fault.line?;
+        let name = fault.path.display().to_string();
+        let file = match self.report.files.iter().position(|file| file.name == name) {
+            Some(file) => file,
+            None => {
+                let folder = fault.path.parent().unwrap_or(Path::new("")).to_path_buf();
+                self.report.files.push(File { name, folder, text: fault.text.clone() });
+                self.report.files.len() - 1
+            }
+        };
+        let text = &self.report.files.get(file)?.text;
+        let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let whole = text.get(start..)?.lines().next().unwrap_or_default();
+        let indent = whole.len() - whole.trim_start().len();
+        Some(Place { file, span: start + indent..start + whole.len().max(indent) })
+    }
+}
+
+/// Where a setting was written, as far as the way leads.
+fn setting_at(origins: &Origins<'_>, path: &[String]) -> At {
+    let base = match (path.first(), origins.section) {
+        (Some(first), _) if origins.of_route.contains_key(first) => origins.entry.key("settings"),
+        (Some(_), Some(section)) => section.key("settings"),
+        (None, _) if !origins.of_route.is_empty() => return origins.entry.key("settings"),
+        (_, Some(section)) => section.clone(),
+        (_, None) => origins.entry.clone(),
+    };
+    path.iter().fold(base, |at, step| {
+        let mut at = at;
+        at.0.push(step.parse().map_or_else(|_| Step::Key(step.clone()), Step::Index));
+        at
+    })
+}
+
+/// Names of the plugins in a folder.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        match name.strip_suffix(".lua") {
+            Some(name) => Some(name.to_owned()),
+            None => entry.path().join("plugin.lua").is_file().then_some(name),
+        }
+    };
+    entries.filter_map(name).collect()
+}
+
+fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(n) => match n.as_i64() {
+            Some(n) => Value::Integer(n),
+            None => Value::Number(n.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::String(text.clone()),
+        Json::Array(list) => Value::List(list.iter().map(value).collect()),
+        Json::Object(map) => Value::Table(map.iter().map(|(k, v)| (k.clone(), value(v))).collect()),
+    }
+}

@@ -1,0 +1,86 @@
+//! `[plugins.NAME]`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{Bytes, Text, Time, kib, secs};
+
+/// A script, and how it is run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugin {
+    /// The script, or a folder with `plugin.lua`, relative to this file. Default: plugins/NAME.lua or
+    /// plugins/NAME/plugin.lua.
+    pub path: Option<String>,
+    /// What it is configured with; the plugin says what there is.
+    pub settings: BTreeMap<String, Json>,
+    /// What happens to a request when it fails: "closed" (502) or "open" (as if it were not there).
+    pub on_failure: OnFailure,
+    /// What it may use.
+    pub limits: PluginLimits,
+}
+
+/// What happens to a request when a plugin fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It gets 502.
+    #[default]
+    Closed,
+    /// It goes on as if the plugin were not there.
+    Open,
+}
+
+/// What a plugin may use.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Processor time of one hook.
+    pub cpu: Time,
+    /// Processor time after which others have their turn.
+    pub slice: Time,
+    /// Processor time where others cannot have their turn, in a comparator of a sort for example.
+    pub stall: Time,
+    /// From the begin of one hook to its end, with all that it waits for.
+    pub deadline: Time,
+    /// Memory on each worker.
+    pub memory: Bytes,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        let micros = |n| Text(std::time::Duration::from_micros(n));
+        PluginLimits {
+            cpu: micros(20_000),
+            slice: micros(500),
+            stall: micros(5_000),
+            deadline: secs(10),
+            memory: kib(64 << 10),
+        }
+    }
+}
+
+/// A plugin of a route.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum RoutePlugin {
+    /// Its name.
+    Name(String),
+    /// Its name, and settings for this route.
+    Settings(RoutePluginSettings),
+}
+
+/// A plugin of a route with settings of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoutePluginSettings {
+    /// The plugin's name.
+    #[schemars(extend("x-required" = true))]
+    pub name: Option<String>,
+    /// Settings that take the place of the plugin's own, one by one.
+    pub settings: BTreeMap<String, Json>,
+}

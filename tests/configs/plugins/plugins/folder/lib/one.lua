@@ -1,0 +1,3 @@
+return function(req)
+  local = 5
+end

@@ -1,0 +1,3 @@
+return {
+  on_reqest = function(req) end,
+}

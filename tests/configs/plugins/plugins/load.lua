@@ -1,0 +1,5 @@
+return {
+  on_load = function(config)
+    error("no address is configured")
+  end,
+}

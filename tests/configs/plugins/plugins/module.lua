@@ -1,0 +1,2 @@
+local text = require "lib.text"
+return {}

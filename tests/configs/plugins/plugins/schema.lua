@@ -1,0 +1,6 @@
+return {
+  config = {
+    limit = { type = "int", defualt = 5 },
+    name = { type = "string", default = 5 },
+  },
+}

@@ -1,0 +1,158 @@
+//! Scripts on routes: the example of the README, changed while requests run; what is wrong with one; one that would
+//! hold a worker up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use weir_tests::RawClient;
+use weir_tests::{Weir, weir};
+
+/// A folder with a configuration's scripts.
+fn folder(scripts: &[(&str, &str)]) -> TempDir {
+    let folder = weir::folder();
+    std::fs::create_dir(folder.path().join("plugins")).expect("a folder can be made");
+    for (name, text) in scripts {
+        write(&folder, name, text);
+    }
+    folder
+}
+
+/// Puts a script in the place of another at once, as editors do.
+fn write(folder: &TempDir, name: &str, text: &str) {
+    write_in(folder.path(), name, text);
+}
+
+fn write_in(folder: &std::path::Path, name: &str, text: &str) {
+    let new = folder.join("plugins/new.tmp");
+    std::fs::write(&new, text).expect("a script can be written");
+    std::fs::rename(new, folder.join("plugins").join(name)).expect("and renamed");
+}
+
+fn example() -> String {
+    let config =
+        std::fs::read_to_string(weir::root().join("examples/script/weir.toml")).expect("the example");
+    config.replace("127.0.0.1:8080\"", "127.0.0.1:0\"")
+}
+
+fn script() -> String {
+    std::fs::read_to_string(weir::root().join("examples/script/plugins/beta.lua")).expect("the example")
+}
+
+#[test]
+fn the_example_routes_and_can_be_changed_under_traffic() {
+    let mut weir = Weir::start_in(folder(&[("beta.lua", &script())]), &example());
+    let address = weir.address("web");
+    let mut client = RawClient::connect(address);
+    let beta = "GET /echo HTTP/1.1\r\nhost: a\r\ncookie: beta=1\r\n\r\n";
+    let answer = client.ask(beta);
+    assert!(answer.text().contains("x-variant: beta"), "{}", answer.text());
+    let record = weir.record("the request", |record| record["target"] == "/echo");
+    assert_eq!(record["upstream"], "beta");
+    let answer = client.ask("GET /echo HTTP/1.1\r\nhost: a\r\ncookie: beta=0\r\n\r\n");
+    assert!(!answer.text().contains("x-variant"), "{}", answer.text());
+
+    // Requests go on all the time.
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let asking = {
+        let (stop, seen) = (stop.clone(), seen.clone());
+        std::thread::spawn(move || {
+            let mut client = RawClient::connect(address);
+            while !stop.load(Ordering::Relaxed) {
+                let answer = client.ask(beta);
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                let text = answer.text();
+                let variant = text.lines().find_map(|line| line.strip_prefix("x-variant: "));
+                seen.lock().expect("nobody panics").push(variant.unwrap_or("none").trim().to_owned());
+            }
+        })
+    };
+    let wait_for = |what: &str| {
+        let begun = Instant::now();
+        while seen.lock().expect("nobody panics").last().is_none_or(|last| last != what) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what} never came");
+            std::thread::yield_now();
+        }
+        begun.elapsed()
+    };
+    let path = weir.folder().to_owned();
+    wait_for("beta");
+    write_in(&path, "beta.lua", &script().replace("\"x-variant\", \"beta\"", "\"x-variant\", \"gamma\""));
+    println!("the new script answered {:?} after it was saved", wait_for("gamma"));
+    // A mistake changes nothing but the log.
+    write_in(&path, "beta.lua", "return {\n  on_request = function(req\n}");
+    let mut from = 0;
+    let told = weir.process().line_from(&mut from, "what is wrong", |line| {
+        line.contains("plugin `beta`").then(|| line.to_owned())
+    });
+    assert!(told.contains("plugins/beta.lua:3:") && told.contains("Expected ')'"), "{told}");
+    weir.process().line_from(&mut from, "that the old one goes on", |line| {
+        line.contains("the configuration was not changed").then_some(())
+    });
+    let before = seen.lock().expect("nobody panics").len();
+    while seen.lock().expect("nobody panics").len() < before + 20 {
+        std::thread::yield_now();
+    }
+    wait_for("gamma");
+    stop.store(true, Ordering::Relaxed);
+    asking.join().expect("no request failed");
+    let seen = seen.lock().expect("nobody panics");
+    let first_gamma = seen.iter().position(|v| v == "gamma").expect("it came");
+    assert!(seen[first_gamma..].iter().all(|v| v == "gamma"), "the new script once and for all");
+}
+
+#[test]
+fn a_script_that_fails_is_told_and_one_that_loops_holds_nobody_up() {
+    let scripts = [
+        (
+            "loops.lua",
+            "return { on_request = function(req)\n  if req.path == '/loop' then while true do end end\nend }",
+        ),
+        ("fails.lua", "return { on_request = function(req)\n  local t = nil\n  t.x = req.path\nend }"),
+    ];
+    let route = |name: &str, more: &str| {
+        format!("[[routes]]\nname = \"{name}\"\npath_prefix = \"/{name}\"\nrespond = \"fine\"\n{more}\n")
+    };
+    let config = format!(
+        "workers = 1\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n{}{}{}{}",
+        route("loop", "plugins = [\"loops\"]"),
+        route("closed", "plugins = [\"fails\"]"),
+        route("open", "plugins = [\"open\"]"),
+        "[plugins.open]\npath = \"plugins/fails.lua\"\non_failure = \"open\"\n[[routes]]\nrespond = \"other\"\n",
+    );
+    let mut weir = Weir::start_in(folder(&scripts), &config);
+    let address = weir.address("web");
+    let mut client = RawClient::connect(address);
+    let ask =
+        |client: &mut RawClient, path: &str| client.ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+    let answer = ask(&mut client, "/closed");
+    assert_eq!(answer.status, 502);
+    assert!(!answer.text().contains("attempt"), "the client is not told: {}", answer.text());
+    let told =
+        weir.process().line("what failed", |line| line.contains("attempt to index").then(|| line.to_owned()));
+    assert!(told.contains("fails.lua:3: attempt to index nil with 'x'"), "{told}");
+    assert!(told.contains("plugin=\"fails\"") || told.contains("plugin=fails"), "{told}");
+    assert_eq!(ask(&mut client, "/open").status, 200);
+
+    // The only worker serves others while scripts loop.
+    let looping: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = RawClient::connect(address);
+            std::thread::spawn(move || client.ask("GET /loop HTTP/1.1\r\nhost: a\r\n\r\n").status)
+        })
+        .collect();
+    let mut worst = Duration::ZERO;
+    let mut answered = 0;
+    while looping.iter().any(|one| !one.is_finished()) {
+        let begun = Instant::now();
+        assert_eq!(ask(&mut client, "/").status, 200);
+        worst = worst.max(begun.elapsed());
+        answered += 1;
+    }
+    println!("{answered} requests beside four endless loops, the slowest in {worst:?}");
+    for one in looping {
+        assert_eq!(one.join().expect("it was answered"), 502);
+    }
+}
