@@ -5,13 +5,14 @@
 //!
 //! In reading order: [`Source`] (a script and the files beside it), [`LuaPlugin`] (checked and compiled), `state` (a
 //! Lua state of a plugin on a worker), `call` (running a hook: turns, budgets, cancelling), `handles` (requests and
-//! responses as scripts see them), `host` (the table `weir`), `values` (settings and JSON).
+//! responses as scripts see them), `host` (the table `weir`), `services` (what it lends), `values` (settings and JSON).
 
 mod call;
 mod fault;
 mod handles;
 mod host;
 mod plugin;
+mod services;
 mod source;
 mod state;
 mod values;

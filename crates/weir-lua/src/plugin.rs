@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
+use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
     Held, Hooks, Instance, Plugin, PluginError, Policy, Selection, Slot, Step, Target, Verdict, Visit,
@@ -32,6 +33,7 @@ pub struct LuaPlugin {
     code: Arc<BTreeMap<String, Vec<u8>>>,
     settings: Settings,
     policy: Policy,
+    services: Services,
     hooks: Hooks,
 }
 
@@ -55,6 +57,7 @@ impl LuaPlugin {
         source: Source,
         settings: Settings,
         policy: Policy,
+        services: Services,
     ) -> Result<LuaPlugin, LoadError> {
         let mut code = BTreeMap::new();
         let mut faults = Vec::new();
@@ -73,6 +76,7 @@ impl LuaPlugin {
             code: Arc::new(code),
             settings,
             policy,
+            services,
             hooks: Hooks::default(),
         };
         let script = |error: &mlua::Error| LoadError::Script(vec![Fault::new(&plugin.source.main, error)]);
@@ -95,7 +99,7 @@ impl LuaPlugin {
 
     fn state(&self) -> mlua::Result<Rc<State>> {
         let compiled = Compiled { source: self.source.clone(), code: self.code.clone() };
-        State::new(&self.name, &Rc::new(compiled), &self.policy.limits)
+        State::new(&self.name, &Rc::new(compiled), &self.policy.limits, &self.services)
     }
 
     /// Runs the main file, which returns the table of the plugin.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+use weir_plugin::services::Services;
 use weir_plugin::{Limits, Slot};
 
 use crate::call::Meter;
@@ -33,7 +34,12 @@ pub(crate) struct State {
 
 impl State {
     /// A fresh state, with nothing of the plugin run yet.
-    pub(crate) fn new(name: &str, compiled: &Rc<Compiled>, limits: &Limits) -> mlua::Result<Rc<State>> {
+    pub(crate) fn new(
+        name: &str,
+        compiled: &Rc<Compiled>,
+        limits: &Limits,
+        services: &Services,
+    ) -> mlua::Result<Rc<State>> {
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
         let options = LuaOptions::new().thread_pool_size(THREADS);
@@ -48,7 +54,7 @@ impl State {
             memory: limits.memory,
         });
         let globals = lua.globals();
-        globals.set("weir", host::table(&lua, &state)?)?;
+        globals.set("weir", host::table(&lua, &state, services)?)?;
         // Made before the prelude takes the functions of coroutines for its own.
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;

@@ -3,6 +3,7 @@
 mod hooks;
 mod hostile;
 mod load;
+mod services;
 mod wit;
 
 use std::future::Future;
@@ -43,7 +44,8 @@ fn load(text: &str) -> Result<LuaPlugin, LoadError> {
 }
 
 fn load_with(text: &str, settings: Settings, policy: Policy) -> Result<LuaPlugin, LoadError> {
-    block_on(LuaPlugin::load("test", Source::text("test.lua", text), settings, policy))
+    let services = weir_services::local(1 << 20);
+    block_on(LuaPlugin::load("test", Source::text("test.lua", text), settings, policy, services))
 }
 
 fn visit(plugin: &LuaPlugin) -> Box<dyn Visit> {

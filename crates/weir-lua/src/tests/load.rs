@@ -113,7 +113,15 @@ fn modules_are_found_in_the_folder_and_run_once() {
         files: files.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         folder: None,
     };
-    let load = |files| block_on(LuaPlugin::load("test", source(files), Settings::new(), Policy::default()));
+    let load = |files| {
+        block_on(LuaPlugin::load(
+            "test",
+            source(files),
+            Settings::new(),
+            Policy::default(),
+            weir_services::local(1 << 20),
+        ))
+    };
     let plugin = load(&files).expect("it loads");
     let mut x = exchange();
     block_on(visit(&plugin).on_request(&mut x).finish());

@@ -11,6 +11,7 @@ use mlua::{
 use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
 use crate::handles::{Connection, Cookies, Headers, Query, Request, Response};
+use crate::services::Networks;
 
 /// Names that a handle registers: fields as they are, assignments as `set_x`.
 #[derive(Default)]
@@ -186,10 +187,10 @@ fn snake(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The functions of a resource of the interface `http`, as Lua would name them.
-fn of_resource(resolve: &Resolve, resource: &str) -> BTreeSet<String> {
+/// The functions of a resource, as Lua would name them.
+fn of_resource(resolve: &Resolve, interface: &str, resource: &str) -> BTreeSet<String> {
     let (_, interface) =
-        resolve.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some("http")).expect("there is http");
+        resolve.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some(interface)).expect("there is one");
     let id = interface.types[resource];
     assert!(matches!(resolve.types[id].kind, TypeDefKind::Resource), "{resource}");
     let of = |kind: &FunctionKind| matches!(kind, FunctionKind::Method(of) if *of == id);
@@ -200,15 +201,16 @@ fn of_resource(resolve: &Resolve, resource: &str) -> BTreeSet<String> {
 #[test]
 fn handles_have_the_same_functions_on_both_sides() {
     let resolve = package();
-    for (resource, lua) in [
-        ("request", Names::of::<Request>()),
-        ("response", Names::of::<Response>()),
-        ("headers", Names::of::<Headers>()),
-        ("query", Names::of::<Query>()),
-        ("cookies", Names::of::<Cookies>()),
-        ("connection", Names::of::<Connection>()),
+    for (interface, resource, lua) in [
+        ("http", "request", Names::of::<Request>()),
+        ("http", "response", Names::of::<Response>()),
+        ("http", "headers", Names::of::<Headers>()),
+        ("http", "query", Names::of::<Query>()),
+        ("http", "cookies", Names::of::<Cookies>()),
+        ("http", "connection", Names::of::<Connection>()),
+        ("ip", "networks", Names::of::<Networks>()),
     ] {
-        assert_eq!(of_resource(&resolve, resource), lua, "{resource}");
+        assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
     }
 }
 
@@ -221,8 +223,11 @@ fn services_have_the_same_functions_on_both_sides() {
         let wit_parser::WorldItem::Interface { id, .. } = item else { continue };
         let interface = &resolve.interfaces[*id];
         let name = snake(interface.name.as_deref().unwrap_or_default());
-        let free = interface.functions.values().filter(|f| matches!(f.kind, FunctionKind::Freestanding));
-        wit.extend(free.map(|function| format!("{name}.{}", snake(&function.name))));
+        let is_free = |f: &&wit_parser::Function| {
+            matches!(f.kind, FunctionKind::Freestanding | FunctionKind::Static(_))
+        };
+        let free = interface.functions.values().filter(is_free);
+        wit.extend(free.map(|function| format!("{name}.{}", snake(function.item_name()))));
     }
     let (_, _) = super::run("");
     let plugin = super::load("local names = {} for name, value in weir do if type(value) == 'table' then for f in value do table.insert(names, name .. '.' .. f) end end end return { on_request = function(req) req.headers:set('names', table.concat(names, ' ')) end }").expect("it loads");
@@ -230,6 +235,8 @@ fn services_have_the_same_functions_on_both_sides() {
     super::block_on(super::visit(&plugin).on_request(&mut x).finish());
     let names = x.headers["names"].to_str().expect("text").to_owned();
     let lua: BTreeSet<String> = names.split(' ').map(str::to_owned).collect();
+    // JSON is Lua's alone: languages that become WebAssembly have their own.
+    wit.extend(["json.encode", "json.decode", "json.null"].map(str::to_owned));
     assert_eq!(wit, lua);
 }
 

@@ -1,9 +1,10 @@
 //! From a script to a plugin. The only module that names the engines.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use weir_lua::{LoadError, LuaPlugin, Source};
+use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
 use weir_plugin::{Plugin, Policy};
 
@@ -67,6 +68,15 @@ impl Loaded {
     }
 }
 
+/// Memory of the key-value store, in bytes.
+const KV_MEMORY: u64 = 64 << 20;
+
+/// What all plugins are lent. The key-value store outlives configurations.
+fn services() -> Services {
+    static SERVICES: OnceLock<Services> = OnceLock::new();
+    SERVICES.get_or_init(|| weir_services::local(KV_MEMORY)).clone()
+}
+
 /// Reads, compiles and runs a plugin once. May take as long as its `on_load` does.
 ///
 /// # Errors
@@ -86,7 +96,7 @@ pub fn load(what: What) -> Result<Loaded, Problem> {
         let runtime = runtime.map_err(|error| broken(format!("no event loop to load it in: {error}")))?;
         runtime.block_on(async {
             let late = |_| broken(format!("on_load took longer than its deadline of {deadline:?}"));
-            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy))
+            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy, services()))
                 .await
                 .unwrap_or_else(|elapsed| Err(late(elapsed)))
         })

@@ -1,0 +1,278 @@
+//! What plugins are lent, as tables of `weir`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mlua::{
+    BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
+};
+use weir_plugin::Error;
+use weir_plugin::services::{Encoding, Hash, Networks as Set, Services};
+
+use crate::handles::{lua_error, strict, text};
+
+/// The most random bytes at once.
+const MOST_RANDOM: usize = 1024;
+/// The longest time that a script may ask for: a year, in seconds.
+const LONGEST: f64 = 366.0 * 86400.0;
+/// The largest text that JSON is read from or written to, in bytes. More would hold the worker up.
+const MOST_JSON: usize = 1 << 20;
+
+/// Adds all services to the table `weir`. `namespace` is the plugin's own in the key-value store.
+pub(crate) fn add(lua: &Lua, weir: &Table, namespace: &str, services: &Services) -> mlua::Result<()> {
+    weir.set("kv", kv(lua, namespace, services)?)?;
+    weir.set("codec", codec(lua, services)?)?;
+    weir.set("crypto", crypto(lua, services)?)?;
+    weir.set("regex", regex(lua, services)?)?;
+    weir.set("ip", ip(lua, services)?)?;
+    weir.set("time", time(lua, services)?)?;
+    weir.set("json", json(lua)?)
+}
+
+/// Seconds as a duration.
+fn seconds(seconds: f64) -> mlua::Result<Duration> {
+    match (0.0..=LONGEST).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => {
+            Err(lua_error(Error::invalid(format!("{seconds} is no time in seconds: 0 to {LONGEST} are"))))
+        }
+    }
+}
+
+fn ttl(ttl: Option<f64>) -> mlua::Result<Option<Duration>> {
+    ttl.map(seconds).transpose()
+}
+
+fn kv(lua: &Lua, namespace: &str, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let lend = || (services.kv.clone(), namespace.to_owned());
+    let (kv, own) = lend();
+    table.set(
+        "get",
+        lua.create_function(move |lua, key: BorrowedBytes| {
+            let value = kv.get(&own, &key).map_err(lua_error)?;
+            value.map(|value| text(lua, &value)).transpose()
+        })?,
+    )?;
+    let (kv, own) = lend();
+    table.set(
+        "set",
+        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
+            kv.set(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
+        })?,
+    )?;
+    let (kv, own) = lend();
+    table.set(
+        "add",
+        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
+            kv.add(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
+        })?,
+    )?;
+    let (kv, own) = lend();
+    table.set(
+        "incr",
+        lua.create_function(
+            move |_, (key, by, initial, time): (BorrowedBytes, Option<i64>, Option<i64>, Option<f64>)| {
+                kv.incr(&own, &key, by.unwrap_or(1), initial.unwrap_or(0), ttl(time)?).map_err(lua_error)
+            },
+        )?,
+    )?;
+    let (kv, own) = lend();
+    type Cas<'a> = (BorrowedBytes, Option<BorrowedBytes>, BorrowedBytes, Option<f64>);
+    table.set(
+        "cas",
+        lua.create_function(move |_, (key, expected, value, time): Cas<'_>| {
+            let value = Bytes::copy_from_slice(&value);
+            kv.cas(&own, &key, expected.as_deref(), value, ttl(time)?).map_err(lua_error)
+        })?,
+    )?;
+    let (kv, own) = lend();
+    table.set(
+        "delete",
+        lua.create_function(move |_, key: BorrowedBytes| kv.delete(&own, &key).map_err(lua_error))?,
+    )?;
+    let (kv, own) = lend();
+    table.set(
+        "ttl",
+        lua.create_function(move |_, key: BorrowedBytes| {
+            Ok(kv.ttl(&own, &key).map_err(lua_error)?.map(|ttl| ttl.as_secs_f64()))
+        })?,
+    )?;
+    Ok(table)
+}
+
+fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    for (name, encoding) in [
+        ("base64", Encoding::Base64),
+        ("base64url", Encoding::Base64Url),
+        ("hex", Encoding::Hex),
+        ("url", Encoding::Url),
+    ] {
+        let codec = services.codec.clone();
+        let encode =
+            lua.create_function(move |_, bytes: BorrowedBytes| Ok(codec.encode(encoding, &bytes)))?;
+        table.set(format!("{name}_encode"), encode)?;
+        let codec = services.codec.clone();
+        let decode = lua.create_function(move |lua, bytes: BorrowedBytes| {
+            text(lua, &codec.decode(encoding, &bytes).map_err(lua_error)?)
+        })?;
+        table.set(format!("{name}_decode"), decode)?;
+    }
+    Ok(table)
+}
+
+fn crypto(lua: &Lua, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let crypto = services.crypto.clone();
+    table.set(
+        "hash",
+        lua.create_function(move |lua, (name, data): (BorrowedStr, BorrowedBytes)| {
+            text(lua, &crypto.hash(Hash::named(&name).map_err(lua_error)?, &data))
+        })?,
+    )?;
+    let crypto = services.crypto.clone();
+    table.set(
+        "hmac",
+        lua.create_function(move |lua, (name, key, data): (BorrowedStr, BorrowedBytes, BorrowedBytes)| {
+            text(lua, &crypto.hmac(Hash::named(&name).map_err(lua_error)?, &key, &data))
+        })?,
+    )?;
+    let crypto = services.crypto.clone();
+    table.set(
+        "equal",
+        lua.create_function(move |_, (a, b): (BorrowedBytes, BorrowedBytes)| Ok(crypto.equal(&a, &b)))?,
+    )?;
+    let crypto = services.crypto.clone();
+    table.set(
+        "random",
+        lua.create_function(move |lua, count: usize| {
+            if count > MOST_RANDOM {
+                return Err(lua_error(Error::TooLarge(MOST_RANDOM as u64)));
+            }
+            let mut bytes = vec![0; count];
+            crypto.random(&mut bytes).map_err(lua_error)?;
+            text(lua, &bytes)
+        })?,
+    )?;
+    let crypto = services.crypto.clone();
+    table.set("uuid", lua.create_function(move |_, ()| crypto.uuid().map_err(lua_error))?)?;
+    Ok(table)
+}
+
+fn regex(lua: &Lua, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let patterns = services.patterns.clone();
+    table.set(
+        "is_match",
+        lua.create_function(move |_, (pattern, text): (BorrowedStr, BorrowedBytes)| {
+            patterns.is_match(&pattern, &text).map_err(lua_error)
+        })?,
+    )?;
+    let patterns = services.patterns.clone();
+    table.set(
+        "find",
+        lua.create_function(move |lua, (pattern, subject): (BorrowedStr, BorrowedBytes)| {
+            let Some(groups) = patterns.find(&pattern, &subject).map_err(lua_error)? else { return Ok(None) };
+            let table = lua.create_table_with_capacity(groups.len(), 0)?;
+            for (i, group) in groups.iter().enumerate() {
+                // A group that has no part in it is false: a list of Lua has no holes.
+                let group = match group {
+                    Some(group) => text(lua, group)?.into_lua(lua)?,
+                    None => Value::Boolean(false),
+                };
+                table.raw_set(i + 1, group)?;
+            }
+            Ok(Some(table))
+        })?,
+    )?;
+    let patterns = services.patterns.clone();
+    table.set(
+        "replace",
+        lua.create_function(
+            move |lua, (pattern, subject, with): (BorrowedStr, BorrowedBytes, BorrowedBytes)| {
+                text(lua, &patterns.replace(&pattern, &subject, &with).map_err(lua_error)?)
+            },
+        )?,
+    )?;
+    Ok(table)
+}
+
+/// A set of networks.
+pub(crate) struct Networks(Box<dyn Set>);
+
+impl UserData for Networks {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("contains", |_, this, ip: BorrowedStr| {
+            let ip: IpAddr = ip
+                .parse()
+                .map_err(|_| lua_error(Error::invalid(format!("\"{}\" is no IP address", &*ip))))?;
+            Ok(this.0.contains(ip))
+        });
+        strict(methods, "set of networks");
+    }
+}
+
+fn ip(lua: &Lua, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.set("is_valid", lua.create_function(|_, ip: BorrowedStr| Ok(ip.parse::<IpAddr>().is_ok()))?)?;
+    let networks = services.networks.clone();
+    table.set(
+        "parse",
+        lua.create_function(move |_, all: Vec<String>| {
+            networks.parse(&all).map(Networks).map_err(lua_error)
+        })?,
+    )?;
+    Ok(table)
+}
+
+fn time(lua: &Lua, services: &Services) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let clock = services.clock.clone();
+    table.set("now", lua.create_function(move |_, ()| Ok(clock.now().as_secs_f64()))?)?;
+    let clock = services.clock.clone();
+    table.set("monotonic", lua.create_function(move |_, ()| Ok(clock.monotonic().as_secs_f64()))?)?;
+    let clock = services.clock.clone();
+    table.set(
+        "sleep",
+        lua.create_async_function(move |_, time: f64| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(seconds(time)?).await;
+                Ok(())
+            }
+        })?,
+    )?;
+    Ok(table)
+}
+
+/// JSON is Lua's alone: other languages have their own.
+fn json(lua: &Lua) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.set(
+        "encode",
+        lua.create_function(|_, value: Value| {
+            let written = serde_json::to_string(&value)
+                .map_err(|e| lua_error(Error::invalid(format!("this cannot be written as JSON: {e}"))))?;
+            match written.len() > MOST_JSON {
+                true => Err(lua_error(Error::TooLarge(MOST_JSON as u64))),
+                false => Ok(written),
+            }
+        })?,
+    )?;
+    table.set(
+        "decode",
+        lua.create_function(|lua, text: LuaString| {
+            let bytes = text.as_bytes();
+            if bytes.len() > MOST_JSON {
+                return Err(lua_error(Error::TooLarge(MOST_JSON as u64)));
+            }
+            let value: serde_json::Value = serde_json::from_slice(&bytes)
+                .map_err(|e| lua_error(Error::invalid(format!("this is no JSON: {e}"))))?;
+            lua.to_value(&value)
+        })?,
+    )?;
+    table.set("null", lua.null())?;
+    Ok(table)
+}

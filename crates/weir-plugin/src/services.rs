@@ -1,0 +1,196 @@
+//! What plugins are lent, whatever engine they are written for. Implemented in `weir-services`.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// All services.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Values that all workers share.
+    pub kv: Arc<dyn KeyValue>,
+    /// Encodings.
+    pub codec: Arc<dyn Codec>,
+    /// Crypto.
+    pub crypto: Arc<dyn Crypto>,
+    /// Regular expressions.
+    pub patterns: Arc<dyn Patterns>,
+    /// IP networks.
+    pub networks: Arc<dyn NetworkParser>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A key-value store. Keys have at most 1024 bytes; every namespace has its own.
+pub trait KeyValue: Debug + Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a key.
+    fn get(&self, namespace: &str, key: &[u8]) -> Result<Option<Bytes>>;
+    /// Sets a value, for `ttl` or for good.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    fn set(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()>;
+    /// Sets a value if there is none. Whether it did.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    fn add(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<bool>;
+    /// Adds to a number, which is `initial` where there is none; `ttl` is for a new one. The sum.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the value is no number, or the sum is too large.
+    fn incr(&self, namespace: &str, key: &[u8], by: i64, initial: i64, ttl: Option<Duration>) -> Result<i64>;
+    /// Sets a value if the one that is there is `expected` (`None`: there is none). Whether it did.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    fn cas(
+        &self,
+        namespace: &str,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<bool>;
+    /// Removes a key. Whether it was there.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a key.
+    fn delete(&self, namespace: &str, key: &[u8]) -> Result<bool>;
+    /// How long a key has to live; `None`: for good, or it is not there.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a key.
+    fn ttl(&self, namespace: &str, key: &[u8]) -> Result<Option<Duration>>;
+}
+
+/// An encoding of bytes as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// RFC 4648, section 4, padded.
+    Base64,
+    /// RFC 4648, section 5, without padding; with it, too, where it is read.
+    Base64Url,
+    /// RFC 4648, section 8, lower case.
+    Hex,
+    /// RFC 3986, section 2.1: all but unreserved characters are `%XX`.
+    Url,
+}
+
+/// Encodings of bytes as text.
+pub trait Codec: Debug + Send + Sync {
+    /// As text.
+    fn encode(&self, encoding: Encoding, bytes: &[u8]) -> String;
+    /// As bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    fn decode(&self, encoding: Encoding, text: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// A hash function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// Broken for signatures; for protocols that ask for it.
+    Sha1,
+    /// FIPS 180-4.
+    Sha256,
+    /// FIPS 180-4.
+    Sha384,
+    /// FIPS 180-4.
+    Sha512,
+}
+
+impl Hash {
+    /// By its name: `sha1`, `sha256`, `sha384`, `sha512`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "sha1" => Ok(Hash::Sha1),
+            "sha256" => Ok(Hash::Sha256),
+            "sha384" => Ok(Hash::Sha384),
+            "sha512" => Ok(Hash::Sha512),
+            other => Err(Error::invalid(format!(
+                "unknown hash \"{other}\": there are sha1, sha256, sha384, sha512"
+            ))),
+        }
+    }
+}
+
+/// Hashes, message authentication, random numbers.
+pub trait Crypto: Debug + Send + Sync {
+    /// The hash of data.
+    fn hash(&self, hash: Hash, data: &[u8]) -> Vec<u8>;
+    /// The code of data under a key (RFC 2104).
+    fn hmac(&self, hash: Hash, key: &[u8], data: &[u8]) -> Vec<u8>;
+    /// Whether two secrets are the same, in time that does not tell where they differ.
+    fn equal(&self, a: &[u8], b: &[u8]) -> bool;
+    /// Fills with random bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// When the system has none.
+    fn random(&self, bytes: &mut [u8]) -> Result<()>;
+    /// A random UUID (RFC 9562, version 4).
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    fn uuid(&self) -> Result<String>;
+}
+
+/// Groups of a match: all of it, then each group, `None` for one that has no part in it.
+pub type Groups = Vec<Option<Vec<u8>>>;
+
+/// Regular expressions in the syntax of Rust's regex crate, in time that grows with the text only.
+pub trait Patterns: Debug + Send + Sync {
+    /// Whether a pattern matches anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a pattern.
+    fn is_match(&self, pattern: &str, text: &[u8]) -> Result<bool>;
+    /// The first match.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a pattern.
+    fn find(&self, pattern: &str, text: &[u8]) -> Result<Option<Groups>>;
+    /// All matches replaced; `$1` and `${name}` stand for groups.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a pattern.
+    fn replace(&self, pattern: &str, text: &[u8], with: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// Reads networks.
+pub trait NetworkParser: Debug + Send + Sync {
+    /// From addresses and networks such as `10.0.0.0/8`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the one that is neither.
+    fn parse(&self, networks: &[String]) -> Result<Box<dyn Networks>>;
+}
+
+/// A set of networks.
+pub trait Networks: Debug {
+    /// Whether an address is in any of them. IPv4-mapped IPv6 addresses count as IPv4.
+    fn contains(&self, ip: IpAddr) -> bool;
+}
+
+/// Time.
+pub trait Clock: Debug + Send + Sync {
+    /// Since 1970-01-01 UTC.
+    fn now(&self) -> Duration;
+    /// Since some begin; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Ready after this time.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>>;
+}

@@ -1,0 +1,235 @@
+//! The key-value store of this process, shared by all workers.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
+use weir_plugin::error::{Error, Result};
+use weir_plugin::services::KeyValue;
+
+/// What an entry costs beside its key and value, in bytes.
+const OVERHEAD: u64 = 96;
+/// Entries of an average size that memory is laid out for.
+const AVERAGE: u64 = 256;
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 1024;
+/// A number as text, in bytes.
+const LONGEST_NUMBER: usize = 20;
+/// Part of the store's memory that one value may have at most.
+const SHARE: u64 = 16;
+
+/// A store in memory of bounded size: what was not used for long goes when it is full. An expired entry is never seen,
+/// and goes when it is looked up or its room is wanted.
+pub struct LocalStore {
+    entries: Cache<Key, Entry, Weight>,
+    largest: u64,
+}
+
+/// Namespace, a zero byte, key.
+type Key = Vec<u8>;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    value: Bytes,
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl Weighter<Key, Entry> for Weight {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        (key.len() + entry.value.len()) as u64 + OVERHEAD
+    }
+}
+
+impl Entry {
+    fn new(value: Bytes, ttl: Option<Duration>) -> Self {
+        Entry { value, until: ttl.and_then(|ttl| Instant::now().checked_add(ttl)) }
+    }
+
+    fn is_live(&self) -> bool {
+        self.until.is_none_or(|until| until > Instant::now())
+    }
+}
+
+impl std::fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalStore").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl LocalStore {
+    /// An empty store of so many bytes.
+    pub fn new(memory: u64) -> Self {
+        let items = usize::try_from(memory / AVERAGE).unwrap_or(usize::MAX);
+        LocalStore { entries: Cache::with_weighter(items, memory, Weight), largest: memory / SHARE }
+    }
+
+    fn key(&self, namespace: &str, key: &[u8], value: usize) -> Result<Key> {
+        if key.len() > LONGEST_KEY {
+            return Err(Error::TooLarge(LONGEST_KEY as u64));
+        }
+        if value as u64 > self.largest {
+            return Err(Error::TooLarge(self.largest));
+        }
+        let mut whole = Vec::with_capacity(namespace.len() + 1 + key.len());
+        whole.extend_from_slice(namespace.as_bytes());
+        whole.push(0);
+        whole.extend_from_slice(key);
+        Ok(whole)
+    }
+
+    /// Changes an entry while nobody else does: `change` gets the one that is there, and gives the one that is to be,
+    /// or none to leave it, and what is returned.
+    fn change<T>(
+        &self,
+        key: &Key,
+        change: impl Fn(Option<&Entry>) -> Result<(Option<Entry>, T)>,
+    ) -> Result<T> {
+        let changed = self.entries.entry(key, None, |_, entry| {
+            EntryAction::Retain(change(Some(&*entry).filter(|entry| entry.is_live())).map(
+                |(new, returned)| {
+                    if let Some(new) = new {
+                        *entry = new;
+                    }
+                    returned
+                },
+            ))
+        });
+        match changed {
+            EntryResult::Retained(result) => result,
+            EntryResult::Vacant(guard) => {
+                let (new, returned) = change(None)?;
+                if let Some(new) = new {
+                    // It fails where the key was set meanwhile: as if that had come after.
+                    let _ = guard.insert(new);
+                }
+                Ok(returned)
+            }
+            // Nothing above removes an entry or gives up waiting.
+            _ => Err(Error::Timeout),
+        }
+    }
+}
+
+impl KeyValue for LocalStore {
+    fn get(&self, namespace: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        let key = self.key(namespace, key, 0)?;
+        let entry = self.entries.get(&key);
+        Ok(entry.filter(Entry::is_live).map(|entry| entry.value))
+    }
+
+    fn set(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()> {
+        let key = self.key(namespace, key, value.len())?;
+        self.entries.insert(key, Entry::new(value, ttl));
+        Ok(())
+    }
+
+    fn add(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<bool> {
+        self.cas(namespace, key, None, value, ttl)
+    }
+
+    fn incr(&self, namespace: &str, key: &[u8], by: i64, initial: i64, ttl: Option<Duration>) -> Result<i64> {
+        let key = self.key(namespace, key, LONGEST_NUMBER)?;
+        self.change(&key, |there| {
+            let now = match there {
+                Some(entry) => std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok()),
+                None => Some(initial),
+            };
+            let now: i64 = now.ok_or_else(|| Error::invalid("the value is no whole number"))?;
+            let next = now.checked_add(by).ok_or_else(|| Error::invalid("the number is too large"))?;
+            let value = Bytes::from(next.to_string());
+            let new = match there {
+                Some(entry) => Entry { value, until: entry.until },
+                None => Entry::new(value, ttl),
+            };
+            Ok((Some(new), next))
+        })
+    }
+
+    fn cas(
+        &self,
+        namespace: &str,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let key = self.key(namespace, key, value.len())?;
+        self.change(&key, |there| {
+            let same = there.map(|entry| &entry.value[..]) == expected;
+            Ok((same.then(|| Entry::new(value.clone(), ttl)), same))
+        })
+    }
+
+    fn delete(&self, namespace: &str, key: &[u8]) -> Result<bool> {
+        let key = self.key(namespace, key, 0)?;
+        Ok(self.entries.remove(&key).is_some_and(|(_, entry)| entry.is_live()))
+    }
+
+    fn ttl(&self, namespace: &str, key: &[u8]) -> Result<Option<Duration>> {
+        let key = self.key(namespace, key, 0)?;
+        let entry = self.entries.peek(&key).filter(Entry::is_live);
+        Ok(entry.and_then(|entry| entry.until).map(|until| until.saturating_duration_since(Instant::now())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_and_go() {
+        let store = LocalStore::new(1 << 20);
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(store.get("a", b"k"), Ok(None));
+        store.set("a", b"k", "v".into(), hour).expect("there is room");
+        assert_eq!(store.get("a", b"k"), Ok(Some("v".into())));
+        assert_eq!(store.get("b", b"k"), Ok(None), "a namespace of another");
+        assert!(
+            store.ttl("a", b"k").expect("it is there").is_some_and(|ttl| ttl > Duration::from_secs(3500))
+        );
+        assert_eq!(store.add("a", b"k", "w".into(), None), Ok(false));
+        assert_eq!(store.add("a", b"n", "w".into(), None), Ok(true));
+        assert_eq!(store.ttl("a", b"n"), Ok(None));
+        assert_eq!(store.cas("a", b"n", Some(b"v"), "x".into(), None), Ok(false));
+        assert_eq!(store.cas("a", b"n", Some(b"w"), "x".into(), None), Ok(true));
+        assert_eq!(store.cas("a", b"m", None, "x".into(), None), Ok(true));
+        assert_eq!(store.delete("a", b"n"), Ok(true));
+        assert_eq!(store.delete("a", b"n"), Ok(false));
+        store.set("a", b"gone", "v".into(), Some(Duration::ZERO)).expect("there is room");
+        assert_eq!(store.get("a", b"gone"), Ok(None));
+        assert_eq!(store.add("a", b"gone", "w".into(), None), Ok(true), "what has expired is not there");
+        assert_eq!(store.ttl("a", b"gone"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_and_the_store_stays_bounded() {
+        let store = LocalStore::new(1 << 20);
+        assert_eq!(store.set("a", b"k", vec![0; 1 << 17].into(), None), Err(Error::TooLarge(1 << 16)));
+        assert_eq!(store.get("a", &[0; 2000]), Err(Error::TooLarge(1024)));
+        for i in 0..20_000u32 {
+            store.set("a", &i.to_be_bytes(), vec![0; 500].into(), None).expect("others go");
+        }
+        assert!(store.entries.weight() <= 1 << 20, "{}", store.entries.weight());
+    }
+
+    #[test]
+    fn many_threads_count_right() {
+        let store = LocalStore::new(1 << 20);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        store.incr("a", b"n", 2, 10, None).expect("a number");
+                    }
+                });
+            }
+        });
+        assert_eq!(store.get("a", b"n"), Ok(Some("8010".into())));
+        store.set("a", b"t", "text".into(), None).expect("there is room");
+        assert!(store.incr("a", b"t", 1, 0, None).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! What plugins are lent: the implementations of the traits of [`weir_plugin::services`], each on a library made for
+//! the field. They are the same in weir and in tests of plugins.
+
+mod codec;
+mod crypto;
+mod kv;
+mod networks;
+mod patterns;
+mod time;
+
+use std::sync::Arc;
+
+use weir_plugin::services::Services;
+
+pub use kv::LocalStore;
+
+/// All services, with a key-value store of this process of so many bytes.
+pub fn local(kv_memory: u64) -> Services {
+    Services {
+        kv: Arc::new(LocalStore::new(kv_memory)),
+        codec: Arc::new(codec::Codecs),
+        crypto: Arc::new(crypto::AwsLc),
+        patterns: Arc::new(patterns::Patterns::default()),
+        networks: Arc::new(networks::Parser),
+        clock: Arc::new(time::SystemClock::default()),
+    }
+}
