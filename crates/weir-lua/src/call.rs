@@ -32,8 +32,8 @@ pub(crate) struct Meter {
     processor: Cell<Option<Duration>>,
     /// Whether the end of the turn was asked for.
     asked: Cell<bool>,
-    /// Whether it was asked for where the script has an error to expect.
-    warned: Cell<bool>,
+    /// How often it was asked for in vain, past what a script may have where it cannot be interrupted.
+    in_vain: Cell<u32>,
 }
 
 impl Meter {
@@ -44,7 +44,7 @@ impl Meter {
             began: Cell::new(Instant::now()),
             processor: Cell::default(),
             asked: Cell::new(false),
-            warned: Cell::new(false),
+            in_vain: Cell::new(0),
         })
     }
 
@@ -53,7 +53,7 @@ impl Meter {
         self.began.set(Instant::now());
         self.processor.set((!spent.is_zero()).then(processor_time));
         self.asked.set(false);
-        self.warned.set(false);
+        self.in_vain.set(0);
     }
 
     /// Processor time of the turn that ends.
@@ -80,10 +80,14 @@ impl Meter {
                 }
                 return Ok(VmState::Yield);
             }
-            // Where it can yield, it does so when it is asked: who is asked again past the bound could not.
+            // Where it can yield, it does so when it is asked. Getters of handles cannot for a few steps, and the
+            // machine may stand still just there: only what goes on and on gets an error.
             let stall = meter.limits.stall;
             let over = meter.processor.get().is_some_and(|then| now.saturating_sub(then) > stall);
-            if over && meter.warned.replace(!meter.warned.get()) {
+            let in_vain = if over { meter.in_vain.get() + 1 } else { 0 };
+            meter.in_vain.set(in_vain);
+            if in_vain > PATIENCE {
+                meter.in_vain.set(0);
                 return Err(mlua::Error::runtime(format!(
                     "it ran for {stall:?} where others cannot have their turn (in a comparator or a callback of a \
                      library function, say)"
@@ -93,6 +97,9 @@ impl Meter {
         });
     }
 }
+
+/// How often a script is asked in vain to end its turn before it gets an error.
+const PATIENCE: u32 = 100;
 
 /// Processor time of this thread.
 fn processor_time() -> Duration {

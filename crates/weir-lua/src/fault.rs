@@ -83,11 +83,15 @@ pub(crate) fn first_line(text: &str) -> &str {
     text.split(CALLED).next().unwrap_or(text)
 }
 
+/// The most places that a message names: a recursion has thousands.
+const MOST_FRAMES: usize = 10;
+
 /// Lines of a traceback that are of the plugin's files.
 fn own_frames(traceback: &str) -> impl Iterator<Item = &str> {
     let frames = traceback.split_once("stack traceback:").map_or("", |(_, frames)| frames);
     let frames = frames.lines().map(str::trim);
-    frames.filter(|frame| !frame.is_empty() && !frame.starts_with('[') && !frame.starts_with("__"))
+    let own = frames.filter(|frame| !frame.is_empty() && !frame.starts_with('[') && !frame.starts_with("__"));
+    own.take(MOST_FRAMES)
 }
 
 /// `file:12` of a frame.

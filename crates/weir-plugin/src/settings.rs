@@ -202,6 +202,8 @@ impl Field {
                 };
                 Value::List(list.iter().enumerate().map(&mut each).collect())
             }
+            // Lua has one kind of table: an empty one is an empty list, too.
+            (Kind::List, Value::Table(table)) if table.is_empty() => Value::List(Vec::new()),
             (Kind::Table, Value::Table(table)) => match (&self.fields, &self.items) {
                 (Some(fields), _) => Value::Table(fields.fill(table, at, problems)),
                 (None, Some(items)) => {
