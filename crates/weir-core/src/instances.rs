@@ -3,11 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use weir_plugin::{Hooks, Instance, Plugin, PluginError};
+use weir_plugin::{Hooks, Instance, Plugin, PluginError, Policy, Step};
+
+use crate::net::InTurns;
 
 /// A plugin that did not start is tried again after so long, twice as long each time.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
@@ -18,19 +20,21 @@ const SOUND: Duration = Duration::from_secs(10);
 
 /// A plugin on this worker, with an instance that takes exchanges.
 pub(crate) struct Running {
-    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
     pub(crate) instance: Rc<dyn Instance>,
     since: Instant,
 }
 
-/// All plugins that run on this worker, by the address of the plugin that the entry keeps alive.
+/// All plugins that run on this worker, by the address of the plugin.
 #[derive(Default)]
 pub(crate) struct Instances(RefCell<HashMap<*const (), Rc<Seat>>>);
 
 /// Where a plugin's instance is, once it has started.
 struct Seat {
-    plugin: Arc<dyn Plugin>,
+    /// Kept by snapshots alone; its address is of no other as long as this is here.
+    plugin: Weak<dyn Plugin>,
     running: RefCell<Option<Rc<Running>>>,
     /// Held while one is started.
     starting: Mutex<()>,
@@ -49,7 +53,7 @@ impl Instances {
         if let Some(running) = seat.running() {
             return Ok(running);
         }
-        seat.start().await
+        seat.start(plugin).await
     }
 
     fn seat(&self, plugin: &Arc<dyn Plugin>) -> Rc<Seat> {
@@ -58,18 +62,14 @@ impl Instances {
             return seat.clone();
         }
         let seat = Rc::new(Seat {
-            plugin: plugin.clone(),
+            plugin: Arc::downgrade(plugin),
             running: RefCell::default(),
             starting: Mutex::default(),
             failed: RefCell::default(),
             back_off: Cell::new(FIRST_BACK_OFF),
         });
         let mut all = self.0.borrow_mut();
-        // Beside the seat's own count there is one of each instance that runs.
-        all.retain(|_, seat| {
-            let own = 1 + usize::from(seat.running.borrow().is_some());
-            Arc::strong_count(&seat.plugin) > own || Rc::strong_count(seat) > 1
-        });
+        all.retain(|_, seat| seat.plugin.strong_count() > 0);
         all.insert(key, seat.clone());
         seat
     }
@@ -80,7 +80,7 @@ impl Seat {
         self.running.borrow().as_ref().filter(|running| !running.instance.is_spent()).cloned()
     }
 
-    async fn start(&self) -> Result<Rc<Running>, PluginError> {
+    async fn start(&self, plugin: &Arc<dyn Plugin>) -> Result<Rc<Running>, PluginError> {
         let _starting = self.starting.lock().await;
         if let Some(running) = self.running() {
             return Ok(running);
@@ -94,11 +94,28 @@ impl Seat {
         if spent.as_ref().is_some_and(|spent| spent.since.elapsed() > SOUND) {
             self.back_off.set(FIRST_BACK_OFF);
         }
-        let plugin = self.plugin.clone();
-        match self.plugin.instantiate().finish().await {
+        let policy = plugin.policy();
+        let deadline = policy.limits.deadline;
+        let late = |_| PluginError {
+            plugin: plugin.name().to_owned(),
+            message: format!("its start took longer than its deadline of {deadline:?}"),
+        };
+        let started = match plugin.instantiate() {
+            Step::Done(started) => started,
+            Step::Wait(starting) => {
+                let started = tokio::time::timeout(deadline, InTurns::new(starting)).await;
+                started.unwrap_or_else(|elapsed| Err(late(elapsed)))
+            }
+        };
+        match started {
             Ok(instance) => {
-                let hooks = plugin.hooks();
-                let running = Rc::new(Running { plugin, hooks, instance, since: Instant::now() });
+                let running = Rc::new(Running {
+                    name: plugin.name().to_owned(),
+                    policy: policy.clone(),
+                    hooks: plugin.hooks(),
+                    instance,
+                    since: Instant::now(),
+                });
                 *self.running.borrow_mut() = Some(running.clone());
                 Ok(running)
             }

@@ -30,8 +30,8 @@ pub(crate) struct Meter {
     began: Cell<Instant>,
     /// The thread's clock when the turn began, but for the first; then when its end was asked for.
     processor: Cell<Option<Duration>>,
-    /// Whether the end of the turn was asked for.
-    asked: Cell<bool>,
+    /// Until when of the thread's clock a turn goes on that could not end.
+    quiet: Cell<Option<Duration>>,
     /// How often it was asked for in vain, past what a script may have where it cannot be interrupted.
     in_vain: Cell<u32>,
 }
@@ -43,7 +43,7 @@ impl Meter {
             limits,
             began: Cell::new(Instant::now()),
             processor: Cell::default(),
-            asked: Cell::new(false),
+            quiet: Cell::default(),
             in_vain: Cell::new(0),
         })
     }
@@ -52,7 +52,7 @@ impl Meter {
     fn begin(&self, spent: Duration) {
         self.began.set(Instant::now());
         self.processor.set((!spent.is_zero()).then(processor_time));
-        self.asked.set(false);
+        self.quiet.set(None);
         self.in_vain.set(0);
     }
 
@@ -66,6 +66,32 @@ impl Meter {
         .max(Duration::from_nanos(1))
     }
 
+    /// An error where a script has gone on for too long without a place to end its turn. Getters of handles have none
+    /// for a few steps, and the machine may stand still just there: only what goes on and on is meant.
+    fn stalled(&self, now: Duration) -> mlua::Result<()> {
+        let stall = self.limits.stall;
+        let over = self.processor.get().is_some_and(|then| now.saturating_sub(then) > stall);
+        let in_vain = if over { self.in_vain.get().saturating_add(1) } else { 0 };
+        self.in_vain.set(in_vain);
+        match in_vain > PATIENCE {
+            false => Ok(()),
+            true => Err(mlua::Error::runtime(format!(
+                "it ran for {stall:?} where others cannot have their turn (in a comparator or a callback of a library \
+                 function, say)"
+            ))),
+        }
+    }
+
+    /// A coroutine has ended its turn, but whoever runs it cannot: it goes on for another one.
+    ///
+    /// # Errors
+    /// When that has been so for too long.
+    pub(crate) fn go_on(&self) -> mlua::Result<()> {
+        let now = processor_time();
+        self.quiet.set(now.checked_add(self.limits.slice));
+        self.stalled(now)
+    }
+
     /// Makes a state ask this meter. Errors of the interrupt are what the script gets where it cannot yield.
     pub(crate) fn watch(self: &Rc<Self>, lua: &Lua) {
         let meter = self.clone();
@@ -74,31 +100,25 @@ impl Meter {
                 return Ok(VmState::Continue);
             }
             let now = processor_time();
-            if !meter.asked.replace(true) {
-                if meter.processor.get().is_none() {
-                    meter.processor.set(Some(now));
-                }
-                return Ok(VmState::Yield);
+            if meter.processor.get().is_none() {
+                meter.processor.set(Some(now));
             }
-            // Where it can yield, it does so when it is asked. Getters of handles cannot for a few steps, and the
-            // machine may stand still just there: only what goes on and on gets an error.
-            let stall = meter.limits.stall;
-            let over = meter.processor.get().is_some_and(|then| now.saturating_sub(then) > stall);
-            let in_vain = if over { meter.in_vain.get() + 1 } else { 0 };
-            meter.in_vain.set(in_vain);
-            if in_vain > PATIENCE {
-                meter.in_vain.set(0);
-                return Err(mlua::Error::runtime(format!(
-                    "it ran for {stall:?} where others cannot have their turn (in a comparator or a callback of a \
-                     library function, say)"
-                )));
+            if meter.quiet.get().is_some_and(|until| now < until) {
+                return Ok(VmState::Continue);
+            }
+            // Where it can yield, it does so when it is asked. After an error it may have come to such a place; by
+            // chance, so that no script can arrange that every error falls where it is caught.
+            if let Err(error) = meter.stalled(now)
+                && fastrand::bool()
+            {
+                return Err(error);
             }
             Ok(VmState::Yield)
         });
     }
 }
 
-/// How often a script is asked in vain to end its turn before it gets an error.
+/// How often a script is found in vain where it cannot end its turn before it gets an error.
 const PATIENCE: u32 = 100;
 
 /// Processor time of this thread.
@@ -123,7 +143,9 @@ impl<R: FromLuaMulti> Future for Call<R> {
         let state = self.state.clone();
         let before = state.current.replace(Some(self.slot.clone()));
         state.meter.begin(self.spent);
+        self.slot.open(true);
         let polled = Pin::new(&mut self.thread).poll(cx);
+        self.slot.open(false);
         self.spent += state.meter.end();
         state.current.replace(before);
         let limit = state.meter.limits.cpu;

@@ -90,7 +90,12 @@ const MOST_FRAMES: usize = 10;
 fn own_frames(traceback: &str) -> impl Iterator<Item = &str> {
     let frames = traceback.split_once("stack traceback:").map_or("", |(_, frames)| frames);
     let frames = frames.lines().map(str::trim);
-    let own = frames.filter(|frame| !frame.is_empty() && !frame.starts_with('[') && !frame.starts_with("__"));
+    let own = frames.filter(|frame| {
+        !frame.is_empty()
+            && !frame.starts_with('[')
+            && !frame.starts_with("__")
+            && !frame.starts_with("weir:")
+    });
     own.take(MOST_FRAMES)
 }
 

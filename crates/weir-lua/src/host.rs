@@ -12,11 +12,13 @@ use crate::handles::text;
 use crate::state::{self, State};
 
 /// What `weir.respond` returns.
+#[derive(Clone)]
 struct Answer(Reply);
 
 impl UserData for Answer {}
 
 /// What `weir.group` and the like return.
+#[derive(Clone)]
 struct Choice(Target);
 
 impl UserData for Choice {}
@@ -139,8 +141,9 @@ fn wrong(hook: &str, returned: &Value) -> Verdict {
     Verdict::Fail(format!("{hook} returned a {kind}: it returns nothing, or weir.respond{{…}}"))
 }
 
-fn take<T: 'static>(data: &AnyUserData) -> Option<T> {
-    data.take::<T>().ok()
+/// A copy: a script may return the same answer each time.
+fn take<T: Clone + 'static>(data: &AnyUserData) -> Option<T> {
+    data.borrow::<T>().ok().map(|data| data.clone())
 }
 
 /// What `select_upstream` is told.

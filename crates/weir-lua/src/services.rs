@@ -247,17 +247,36 @@ fn time(lua: &Lua, services: &Services) -> mlua::Result<Table> {
     Ok(table)
 }
 
+/// Takes as much as JSON may have: a table that holds another twice, and so on, would be written without end.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_JSON {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// JSON is Lua's alone: other languages have their own.
 fn json(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set(
         "encode",
-        lua.create_function(|_, value: Value| {
-            let written = serde_json::to_string(&value)
-                .map_err(|e| lua_error(Error::invalid(format!("this cannot be written as JSON: {e}"))))?;
-            match written.len() > MOST_JSON {
-                true => Err(lua_error(Error::TooLarge(MOST_JSON as u64))),
-                false => Ok(written),
+        lua.create_function(|lua, value: Value| {
+            let mut written = Bounded(Vec::new());
+            match serde_json::to_writer(&mut written, &value) {
+                Ok(()) => text(lua, &written.0),
+                Err(error) if error.is_io() => Err(lua_error(Error::TooLarge(MOST_JSON as u64))),
+                Err(error) => {
+                    Err(lua_error(Error::invalid(format!("this cannot be written as JSON: {error}"))))
+                }
             }
         })?,
     )?;

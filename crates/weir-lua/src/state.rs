@@ -62,7 +62,9 @@ impl State {
             Value::Error(error) => Ok(crate::fault::first_line(&message(&error)).to_owned()),
             other => Err(mlua::Error::runtime(kind(&other))),
         })?;
-        prelude.call::<()>((Lua::poll_pending(), lua.create_function(host::find_plain)?, plain))?;
+        let held = meter.clone();
+        let go_on = lua.create_function(move |_, ()| held.go_on())?;
+        prelude.call::<()>((Lua::poll_pending(), lua.create_function(host::find_plain)?, plain, go_on))?;
         globals.set("require", require(&lua, compiled.clone())?)?;
         for name in ["collectgarbage", "loadstring", "getfenv", "setfenv", "newproxy"] {
             globals.set(name, Value::Nil)?;
@@ -90,6 +92,9 @@ impl State {
 
     /// Retires a state that has run out of memory, or soon will.
     pub(crate) fn look_at_memory(&self, error: Option<&mlua::Error>) {
+        if self.spent.get() {
+            return;
+        }
         let full = || self.lua.used_memory() > self.memory / 5 * 4;
         let out = matches!(error, Some(mlua::Error::MemoryError(_)));
         if out || (full() && (self.lua.gc_collect().is_err() || full())) {

@@ -7,6 +7,8 @@ use weir_plugin::settings::{Settings, Value as Setting};
 
 use crate::state::kind;
 
+/// How many values there may be.
+const NODES: usize = 10_000;
 /// How deep values may be nested.
 const DEPTH: usize = 64;
 
@@ -43,10 +45,12 @@ pub(crate) fn settings_to_lua(lua: &Lua, settings: &Settings) -> mlua::Result<Va
 
 /// A Lua value as a setting.
 pub(crate) fn from_lua(value: &Value) -> Result<Setting, String> {
-    nested(value, DEPTH)
+    nested(value, DEPTH, &mut { NODES })
 }
 
-fn nested(value: &Value, depth: usize) -> Result<Setting, String> {
+fn nested(value: &Value, depth: usize, left: &mut usize) -> Result<Setting, String> {
+    // A table may hold another twice, and that one too: what comes of it has no end.
+    *left = left.checked_sub(1).ok_or_else(|| format!("it has more than {NODES} values"))?;
     if depth == 0 {
         return Err(format!("it is nested more than {DEPTH} times"));
     }
@@ -62,7 +66,7 @@ fn nested(value: &Value, depth: usize) -> Result<Setting, String> {
             let length = table.raw_len();
             if length > 0 {
                 let items = table.sequence_values::<Value>();
-                let items = items.map(|item| nested(&item.map_err(|e| e.to_string())?, depth - 1));
+                let items = items.map(|item| nested(&item.map_err(|e| e.to_string())?, depth - 1, left));
                 return Ok(Setting::List(items.collect::<Result<_, _>>()?));
             }
             let mut named = BTreeMap::new();
@@ -72,7 +76,7 @@ fn nested(value: &Value, depth: usize) -> Result<Setting, String> {
                     return Err(format!("a {} is no name of a setting", kind(&name)));
                 };
                 let name = name.to_str().map_err(|_| "a name is not UTF-8".to_owned())?.to_owned();
-                named.insert(name, nested(&value, depth - 1)?);
+                named.insert(name, nested(&value, depth - 1, left)?);
             }
             Setting::Table(named)
         }

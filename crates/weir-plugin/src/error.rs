@@ -20,7 +20,9 @@ pub enum Error {
     #[error("the exchange has ended")]
     Cancelled,
     /// A handle, named here, was used when its hook had ended. `cancelled` in WIT.
-    #[error("this {0} was used after its hook had ended; copy what you need of it while the hook runs")]
+    #[error(
+        "this {0} was used after its hook had ended, or while it waits; copy what you need of it while the hook runs"
+    )]
     Expired(&'static str),
     /// An argument that cannot be; the text says what would be right.
     #[error("{0}")]

@@ -1,7 +1,7 @@
 //! Lending an exchange to an engine for the time of a hook, so that a handle that a plugin keeps is safe: it finds
 //! nothing when the hook has ended, and never another client's exchange.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -15,7 +15,14 @@ pub struct Held(Option<Box<Exchange>>);
 /// Where an exchange is while it is lent. All handles of one plugin to one exchange share a slot; a slot is never
 /// used for another exchange.
 #[derive(Clone, Debug, Default)]
-pub struct Slot(Rc<RefCell<Option<Box<Exchange>>>>);
+pub struct Slot(Rc<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    exchange: RefCell<Option<Box<Exchange>>>,
+    /// Whether the hook runs now. While it waits, others run on the same instance, and may have got at its handles.
+    open: Cell<bool>,
+}
 
 /// While this lives, the exchange is in the slot. Dropping it takes the exchange back.
 #[derive(Debug)]
@@ -60,24 +67,30 @@ impl DerefMut for Held {
 impl Slot {
     /// Lends an exchange until what is returned is dropped.
     pub fn lend<'a>(&'a self, held: &'a mut Held) -> Loan<'a> {
-        *self.0.borrow_mut() = held.0.take();
+        *self.0.exchange.borrow_mut() = held.0.take();
         Loan { held, slot: self }
+    }
+
+    /// Lets handles at the exchange while the hook runs, and no longer.
+    pub fn open(&self, open: bool) {
+        self.0.open.set(open);
     }
 
     /// Runs `f` on the exchange.
     ///
     /// # Errors
-    /// [`Error::Expired`] with the handle's name where the exchange is not lent now.
+    /// [`Error::Expired`] with the handle's name where the exchange is not lent now, or its hook waits.
     pub fn with<T>(&self, handle: &'static str, f: impl FnOnce(&mut Exchange) -> T) -> Result<T> {
-        match &mut *self.0.borrow_mut() {
-            Some(exchange) => Ok(f(exchange)),
-            None => Err(Error::Expired(handle)),
+        match &mut *self.0.exchange.borrow_mut() {
+            Some(exchange) if self.0.open.get() => Ok(f(exchange)),
+            _ => Err(Error::Expired(handle)),
         }
     }
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        self.held.0 = self.slot.0.borrow_mut().take();
+        self.slot.open(false);
+        self.held.0 = self.slot.0.exchange.borrow_mut().take();
     }
 }

@@ -51,12 +51,12 @@ impl Watcher {
                 path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             wanted.entry(parent.to_path_buf()).or_insert(RecursiveMode::NonRecursive);
         }
-        for gone in self.folders.keys().filter(|folder| !wanted.contains_key(*folder)) {
-            // It may be gone from the disk, too.
-            let _ = watcher.unwatch(gone);
+        // All of them anew: a folder may be another under the same name by now.
+        for folder in self.folders.keys() {
+            // It may be gone from the disk.
+            let _ = watcher.unwatch(folder);
         }
-        for (folder, mode) in wanted.iter().filter(|(folder, mode)| self.folders.get(*folder) != Some(*mode))
-        {
+        for (folder, mode) in &wanted {
             if let Err(error) = watcher.watch(folder, *mode) {
                 tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes of plugins");
             }
@@ -92,7 +92,11 @@ fn heard(event: notify::Result<Event>, tell: &UnboundedSender<PathBuf>) {
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
         Ok(event) => {
             // Links of deployments have no extension; temporary files of editors have others.
-            let matters = |path: &&PathBuf| path.extension().is_none_or(|extension| extension == "lua");
+            let is_link =
+                |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
+            let matters = |path: &&PathBuf| {
+                is_link(path) || path.extension().is_none_or(|extension| extension == "lua")
+            };
             for path in event.paths.iter().filter(matters) {
                 // Nobody listens any more at the end.
                 let _ = tell.send(path.clone());

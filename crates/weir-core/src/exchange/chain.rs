@@ -123,7 +123,7 @@ async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result
     match step {
         Step::Done(value) => Ok(value),
         Step::Wait(waiting) => {
-            let deadline = running.plugin.policy().limits.deadline;
+            let deadline = running.policy.limits.deadline;
             let late = |_| format!("it took longer than its deadline of {deadline:?}");
             tokio::time::timeout(deadline, InTurns::new(waiting)).await.map_err(late)
         }
@@ -143,14 +143,14 @@ impl Running {
     /// What happens when the plugin has failed.
     fn failed(&self, x: &Held, hook: &str, message: String) -> Result<()> {
         self.tell(x, hook, &message);
-        match self.plugin.policy().on_failure {
+        match self.policy.on_failure {
             OnFailure::Open => Ok(()),
             OnFailure::Closed => Err(Error::because(Kind::Plugin, "a plugin failed", message)),
         }
     }
 
     fn tell(&self, x: &Held, hook: &str, message: &str) {
-        let plugin = self.plugin.name();
+        let plugin = self.name.as_str();
         tracing::error!(plugin, hook, route = %x.route, request_id = ?x.request_id, "{message}");
     }
 }

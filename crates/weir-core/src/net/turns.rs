@@ -30,9 +30,11 @@ impl<F> InTurns<F> {
 
 impl Wake for Watch {
     fn wake(self: Arc<Self>) {
-        if self.inside.load(Ordering::Acquire) {
-            self.again.store(true, Ordering::Release);
-        } else if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Told before it is looked whether the future runs: one of the two sides sees the other.
+        self.again.store(true, Ordering::SeqCst);
+        if !self.inside.load(Ordering::SeqCst)
+            && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             task.wake_by_ref();
         }
     }
@@ -44,10 +46,11 @@ impl<F: Future + Unpin> Future for InTurns<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let watch = self.watch.clone();
         *watch.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        watch.inside.store(true, Ordering::Release);
+        watch.again.store(false, Ordering::SeqCst);
+        watch.inside.store(true, Ordering::SeqCst);
         let polled = Pin::new(&mut self.inner).poll(&mut Context::from_waker(&Waker::from(watch.clone())));
-        watch.inside.store(false, Ordering::Release);
-        if polled.is_pending() && watch.again.swap(false, Ordering::AcqRel) {
+        watch.inside.store(false, Ordering::SeqCst);
+        if polled.is_pending() && watch.again.swap(false, Ordering::SeqCst) {
             // Its first poll has the task woken after the event loop's next look.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }

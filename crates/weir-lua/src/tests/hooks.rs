@@ -154,3 +154,45 @@ fn an_upstream_is_chosen() {
     let target = block_on(visit.select_upstream(&mut x, &selection).finish());
     assert_eq!(target, Ok(Target::Group("spare".into())));
 }
+
+#[test]
+fn an_answer_may_be_made_once_and_returned_each_time() {
+    let plugin =
+        load("local no = weir.respond{ status = 403 } return { on_request = function() return no end }")
+            .expect("it loads");
+    for _ in 0..2 {
+        let verdict = block_on(visit(&plugin).on_request(&mut exchange()).finish());
+        assert!(matches!(verdict, Verdict::Respond(_)), "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_handle_is_of_no_use_while_its_hook_waits() {
+    let plugin = load(
+        r#"
+        local kept, thread
+        return { on_request = function(req)
+          if kept then
+            local ok, message = pcall(function() return kept.path end)
+            req.headers:set("x-kept", tostring(message))
+            ok, message = pcall(coroutine.close, thread)
+            req.headers:set("x-closed", tostring(message))
+            return
+          end
+          kept, thread = req, coroutine.running()
+          while true do end
+        end }
+    "#,
+    )
+    .expect("it loads");
+    let instance: Rc<dyn Instance> = block_on(plugin.instantiate().finish()).expect("it starts");
+    let (mut first, mut second) = (exchange(), exchange());
+    let (mut one, mut two) = (instance.clone().visit(), instance.visit());
+    // It has had its first turn, and its exchange is lent.
+    let waiting = one.on_request(&mut first);
+    assert!(matches!(waiting, weir_plugin::Step::Wait(_)));
+    assert!(matches!(block_on(two.on_request(&mut second).finish()), Verdict::Proceed));
+    let told = |name: &str| second.headers[name].to_str().expect("text").to_owned();
+    assert!(told("x-kept").contains("used after its hook had ended"), "{}", told("x-kept"));
+    assert!(told("x-closed").contains("not a coroutine of the plugin's own"), "{}", told("x-closed"));
+}

@@ -37,6 +37,10 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
             "return { config = { a = { type = 'integer', default = 'x' } } }",
             "`a.default`: this is a string: an integer",
         ),
+        (
+            "local t = {} for i = 1, 40 do t = {t, t} end return { config = { a = t } }",
+            "more than 10000 values",
+        ),
         ("while true do end", "it used up its processor time"),
         ("os.exit()", "test.lua:1: attempt to index nil with 'exit'"),
         ("string.rep = nil", "attempt to modify a readonly table"),

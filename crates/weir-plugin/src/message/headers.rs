@@ -1,6 +1,6 @@
 //! Fields of requests and responses.
 
-use http::header::{self, Entry, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, uri};
 
 use super::{may_change_request, may_change_response};
@@ -43,8 +43,9 @@ pub fn get_all<'a>(x: &'a Exchange, side: Side, name: &[u8]) -> impl Iterator<It
 pub fn set(x: &mut Exchange, side: Side, name: &[u8], value: &[u8]) -> Result<()> {
     let name = writable(x, side, name)?;
     let value = valid(&name, value)?;
-    change(x, side).insert(name, value);
-    Ok(())
+    let fields = change(x, side);
+    fields.remove(&name);
+    append(fields, name, value)
 }
 
 /// Adds a value after those there are.
@@ -57,10 +58,7 @@ pub fn add(x: &mut Exchange, side: Side, name: &[u8], value: &[u8]) -> Result<()
     if name == header::HOST {
         return Err(Error::invalid("a request has one host; set it instead"));
     }
-    match change(x, side).try_append(name, value) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::TooLarge(MOST_FIELDS)),
-    }
+    append(change(x, side), name, value)
 }
 
 /// Removes all values of a name.
@@ -74,14 +72,23 @@ pub fn remove(x: &mut Exchange, side: Side, name: &[u8]) -> Result<()> {
     if name == header::HOST && side == Side::Request {
         return Err(Error::denied("a request needs its host; set another instead"));
     }
-    if let Entry::Occupied(entry) = change(x, side).entry(name) {
-        entry.remove_entry_mult();
-    }
+    change(x, side).remove(name);
     Ok(())
 }
 
-/// What a map of fields can hold.
-const MOST_FIELDS: u64 = 1 << 15;
+/// The most fields that a message of a plugin's may have: far from what a map of them can hold.
+const MOST_FIELDS: usize = 1000;
+/// The most bytes of one value: more than upstreams and clients take.
+const LONGEST_VALUE: usize = 64 << 10;
+
+/// Adds a field, within bounds.
+pub(super) fn append(fields: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<()> {
+    if fields.len() >= MOST_FIELDS {
+        return Err(Error::TooLarge(MOST_FIELDS as u64));
+    }
+    fields.try_append(name, value).map_err(|_| Error::TooLarge(MOST_FIELDS as u64))?;
+    Ok(())
+}
 
 fn change(x: &mut Exchange, side: Side) -> &mut HeaderMap {
     match side {
@@ -119,8 +126,11 @@ pub fn name(name: &[u8]) -> Result<HeaderName> {
 /// A field's value (RFC 9110, section 5.5): no control characters but tab.
 ///
 /// # Errors
-/// [`Error::Invalid`].
+/// [`Error::Invalid`]; [`Error::TooLarge`].
 pub fn value(name: &HeaderName, value: &[u8]) -> Result<HeaderValue> {
+    if value.len() > LONGEST_VALUE {
+        return Err(Error::TooLarge(LONGEST_VALUE as u64));
+    }
     let bad =
         || Error::invalid(format!("the value of {name} has a control character, for example a line break"));
     HeaderValue::from_bytes(value).map_err(|_| bad())

@@ -31,7 +31,7 @@ pub fn reply<'a>(
         let name = headers::name(name)?;
         let value = headers::value(&name, value)?;
         if !headers::is_of_connection(&name) {
-            map.try_append(name, value).map_err(|_| Error::TooLarge(1 << 15))?;
+            headers::append(&mut map, name, value)?;
         }
     }
     Ok(Reply { status: self::status(status)?, headers: map, body })
