@@ -36,7 +36,7 @@ return {
     local interval = window / limit
     -- Other workers may count the same client at this moment: then what was read is no longer there.
     for _ = 1, 20 do
-      local now = weir.time.now()
+      local now = weir.time.monotonic()
       local before = weir.kv.get(key)
       local all_back = math.max(tonumber(before or "") or 0, now) + interval
       local wait = all_back - now - interval * burst

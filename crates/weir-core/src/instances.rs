@@ -43,8 +43,7 @@ struct Seat {
 }
 
 impl Instances {
-    /// This worker's instance of a plugin, started on first use and when the last one is spent. Plugins that no
-    /// snapshot has any more are dropped when another one starts.
+    /// This worker's instance of a plugin, started on first use and when the last one is spent.
     ///
     /// # Errors
     /// When the plugin does not start. It is not tried again before some time has passed.
@@ -68,10 +67,15 @@ impl Instances {
             failed: RefCell::default(),
             back_off: Cell::new(FIRST_BACK_OFF),
         });
+        self.tidy();
         let mut all = self.0.borrow_mut();
-        all.retain(|_, seat| seat.plugin.strong_count() > 0);
         all.insert(key, seat.clone());
         seat
+    }
+
+    /// Lets go of plugins that no snapshot has any more.
+    pub(crate) fn tidy(&self) {
+        self.0.borrow_mut().retain(|_, seat| seat.plugin.strong_count() > 0);
     }
 }
 
@@ -127,5 +131,28 @@ impl Seat {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_plugin::native::Native;
+
+    #[tokio::test]
+    async fn what_no_snapshot_has_is_let_go_of_on_every_worker() {
+        let workers = [Instances::default(), Instances::default()];
+        let plugin: Arc<dyn Plugin> = Arc::new(Native::new("old"));
+        let mut running = Vec::new();
+        for worker in &workers {
+            let first = worker.get(&plugin).await.expect("it starts");
+            assert!(Rc::ptr_eq(&first, &worker.get(&plugin).await.expect("it runs")), "one a worker");
+            running.push(Rc::downgrade(&first));
+        }
+        workers.iter().for_each(Instances::tidy);
+        assert!(running.iter().all(|running| running.upgrade().is_some()), "a snapshot has it");
+        drop(plugin);
+        workers.iter().for_each(Instances::tidy);
+        assert!(running.iter().all(|running| running.upgrade().is_none()));
     }
 }

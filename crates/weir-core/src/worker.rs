@@ -76,6 +76,7 @@ impl Worker {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(newest, &current) {
             *current = Rc::new(newest.clone());
+            self.instances.tidy();
         }
         current.clone()
     }

@@ -122,7 +122,7 @@ impl Meter {
 const PATIENCE: u32 = 100;
 
 /// Processor time of this thread.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
@@ -134,10 +134,25 @@ struct Call<R: FromLuaMulti> {
     state: Rc<State>,
     slot: Slot,
     spent: Duration,
+    /// Its budget.
+    limit: Duration,
+}
+
+impl<R: FromLuaMulti> Call<R> {
+    fn new(
+        state: &Rc<State>,
+        slot: &Slot,
+        limit: Duration,
+        function: &Function,
+        arguments: impl IntoLuaMulti,
+    ) -> Self {
+        let thread = function.call_async(arguments);
+        Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO, limit }
+    }
 }
 
 impl<R: FromLuaMulti> Future for Call<R> {
-    type Output = Result<R, String>;
+    type Output = mlua::Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.state.clone();
@@ -148,15 +163,15 @@ impl<R: FromLuaMulti> Future for Call<R> {
         self.slot.open(false);
         self.spent += state.meter.end();
         state.current.replace(before);
-        let limit = state.meter.limits.cpu;
+        let limit = self.limit;
         match polled {
             Poll::Pending if self.spent > limit => {
-                Poll::Ready(Err(format!("it used up its processor time of {limit:?}")))
+                Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))
             }
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
                 state.look_at_memory(result.as_ref().err());
-                Poll::Ready(result.map_err(|error| message(&error)))
+                Poll::Ready(result)
             }
         }
     }
@@ -175,8 +190,8 @@ where
     R: FromLuaMulti + 'a,
     T: 'a,
 {
-    let thread = function.call_async(arguments);
-    let mut call = Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO };
+    let mut call = Call::new(state, slot, state.meter.limits.cpu, function, arguments);
+    let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
     let loan = slot.lend(exchange);
     // Most calls do not wait: nobody needs to be woken for them.
     match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
@@ -194,21 +209,7 @@ pub(crate) async fn call_alone<R: FromLuaMulti>(
     function: &Function,
     arguments: impl IntoLuaMulti,
 ) -> Result<R, mlua::Error> {
-    let thread = function.call_async(arguments);
-    let limit = state.meter.limits.cpu * LOAD;
-    let mut call = Call { thread, state: state.clone(), slot: Slot::default(), spent: Duration::ZERO };
-    std::future::poll_fn(move |cx| {
-        state.meter.begin(call.spent);
-        let polled = Pin::new(&mut call.thread).poll(cx);
-        call.spent += state.meter.end();
-        match polled {
-            Poll::Pending if call.spent > limit => {
-                Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))
-            }
-            polled => polled,
-        }
-    })
-    .await
+    Call::new(state, &Slot::default(), state.meter.limits.cpu * LOAD, function, arguments).await
 }
 
 /// What runs once, when a plugin is loaded, may take so many times the budget of a hook.

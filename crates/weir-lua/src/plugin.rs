@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
-use mlua::{AnyUserData, Function, Lua, Table, Value};
+use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value};
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
@@ -16,7 +16,7 @@ use weir_plugin::{
 use crate::call::{call, call_alone};
 use crate::fault::Fault;
 use crate::handles::{Request, Response};
-use crate::host::verdict;
+use crate::host::{self, verdict};
 use crate::source::Source;
 use crate::state::{State, as_table, compiler, kind};
 use crate::values;
@@ -356,18 +356,37 @@ impl LuaVisit {
     }
 }
 
+impl LuaVisit {
+    /// Runs a hook, if the plugin has it.
+    fn run<'a, A: IntoLuaMulti, R: FromLuaMulti + 'a, T: 'a>(
+        &'a mut self,
+        exchange: &'a mut Held,
+        hook: impl FnOnce(&Functions) -> &Option<Hook>,
+        arguments: impl FnOnce(&mut Self, bool) -> mlua::Result<A>,
+        absent: T,
+        convert: impl FnOnce(Result<R, String>) -> T + 'a,
+    ) -> Step<'a, T> {
+        let instance = self.instance.clone();
+        let Some(hook) = hook(&instance.functions) else { return Step::Done(absent) };
+        match arguments(self, hook.ctx) {
+            Ok(arguments) => {
+                call(&self.instance.state, &self.slot, exchange, &hook.function, arguments, convert)
+            }
+            Err(error) => Step::Done(convert(Err(error.to_string()))),
+        }
+    }
+
+    /// What hooks after the response's head get.
+    fn both(&mut self, ctx: bool) -> mlua::Result<(AnyUserData, AnyUserData, Option<Table>)> {
+        Ok((self.response()?, self.request()?, self.ctx(ctx)?))
+    }
+}
+
 impl Visit for LuaVisit {
     fn on_request<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
-        let instance = self.instance.clone();
-        let Some(hook) = &instance.functions.request else { return Step::Done(Verdict::Proceed) };
-        let arguments = self.request().and_then(|request| Ok((request, self.ctx(hook.ctx)?)));
-        match arguments {
-            Ok(arguments) => {
-                let state = &self.instance.state;
-                call(state, &self.slot, exchange, &hook.function, arguments, |r| verdict("on_request", r))
-            }
-            Err(error) => Step::Done(Verdict::Fail(error.to_string())),
-        }
+        let arguments = |this: &mut Self, ctx| Ok((this.request()?, this.ctx(ctx)?));
+        let convert = |returned| verdict("on_request", returned);
+        self.run(exchange, |functions| &functions.request, arguments, Verdict::Proceed, convert)
     }
 
     fn select_upstream<'a>(
@@ -375,42 +394,20 @@ impl Visit for LuaVisit {
         exchange: &'a mut Held,
         selection: &'a Selection,
     ) -> Step<'a, Result<Target, String>> {
-        let instance = self.instance.clone();
-        let Some(hook) = &instance.functions.select_upstream else { return Step::Done(Ok(Target::Default)) };
-        let told = crate::host::selection(&instance.state.lua, selection);
-        let arguments = told.and_then(|told| Ok((told, self.request()?, self.ctx(hook.ctx)?)));
-        match arguments {
-            Ok(arguments) => {
-                let state = &self.instance.state;
-                call(state, &self.slot, exchange, &hook.function, arguments, crate::host::target)
-            }
-            Err(error) => Step::Done(Err(error.to_string())),
-        }
+        let arguments = |this: &mut Self, ctx| {
+            let told = host::selection(&this.instance.state.lua, selection)?;
+            Ok((told, this.request()?, this.ctx(ctx)?))
+        };
+        let default = Ok(Target::Default);
+        self.run(exchange, |functions| &functions.select_upstream, arguments, default, host::target)
     }
 
     fn on_response<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
-        let instance = self.instance.clone();
-        let Some(hook) = &instance.functions.response else { return Step::Done(Verdict::Proceed) };
-        let arguments = self.response().and_then(|r| Ok((r, self.request()?, self.ctx(hook.ctx)?)));
-        match arguments {
-            Ok(arguments) => {
-                let state = &self.instance.state;
-                call(state, &self.slot, exchange, &hook.function, arguments, |r| verdict("on_response", r))
-            }
-            Err(error) => Step::Done(Verdict::Fail(error.to_string())),
-        }
+        let convert = |returned| verdict("on_response", returned);
+        self.run(exchange, |functions| &functions.response, Self::both, Verdict::Proceed, convert)
     }
 
     fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
-        let instance = self.instance.clone();
-        let Some(hook) = &instance.functions.log else { return Step::Done(Ok(())) };
-        let arguments = self.response().and_then(|r| Ok((r, self.request()?, self.ctx(hook.ctx)?)));
-        match arguments {
-            Ok(arguments) => {
-                let state = &self.instance.state;
-                call(state, &self.slot, exchange, &hook.function, arguments, |r: Result<(), String>| r)
-            }
-            Err(error) => Step::Done(Err(error.to_string())),
-        }
+        self.run(exchange, |functions| &functions.log, Self::both, Ok(()), |returned| returned)
     }
 }

@@ -7,18 +7,12 @@ pub enum Error {
     /// The plugin may not do this, or not now; the text says what is missing.
     #[error("{0}")]
     Denied(String),
-    /// There is no such thing.
-    #[error("not found")]
-    NotFound,
     /// More than may be, which is this many bytes or items.
     #[error("too large: {0} is the most there may be")]
     TooLarge(u64),
     /// It took too long.
     #[error("it took too long")]
     Timeout,
-    /// The exchange has ended meanwhile.
-    #[error("the exchange has ended")]
-    Cancelled,
     /// A handle, named here, was used when its hook had ended. `cancelled` in WIT.
     #[error(
         "this {0} was used after its hook had ended, or while it waits; copy what you need of it while the hook runs"

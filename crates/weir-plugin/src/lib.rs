@@ -28,5 +28,5 @@ pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
 pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
-pub use policy::{Grants, Limits, OnFailure, Policy};
+pub use policy::{Limits, OnFailure, Policy};
 pub use verdict::{Candidate, Reply, Selection, Target, Verdict};

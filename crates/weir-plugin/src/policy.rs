@@ -1,6 +1,5 @@
 //! What a plugin may use and do, and what happens when it fails.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a plugin may use. Every bound is a key of the configuration.
@@ -41,13 +40,6 @@ pub enum OnFailure {
     Open,
 }
 
-/// What a plugin was granted beyond its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Key-value namespaces beside the plugin's own.
-    pub kv: BTreeSet<String>,
-}
-
 /// All that the configuration says about how a plugin is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -55,6 +47,4 @@ pub struct Policy {
     pub limits: Limits,
     /// What happens when it fails.
     pub on_failure: OnFailure,
-    /// What it may do.
-    pub grants: Grants,
 }

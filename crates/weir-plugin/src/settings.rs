@@ -43,7 +43,7 @@ struct Field {
     /// Of lists, and of the values of a table without `fields`.
     items: Option<Box<Field>>,
     fields: Option<Schema>,
-    /// Named by reference in the configuration; never in a log.
+    /// Never shown in an error.
     secret: bool,
 }
 
@@ -148,11 +148,6 @@ impl Schema {
         let mut problems = Vec::new();
         let settings = self.fill(settings, &mut Vec::new(), &mut problems);
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
-    }
-
-    /// Names of the settings at the top that are secrets.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|(_, field)| field.secret).map(|(name, _)| name.as_str())
     }
 
     fn fill(&self, settings: &Settings, at: &mut Vec<String>, problems: &mut Vec<Problem>) -> Settings {

@@ -104,7 +104,7 @@ fn check_form(x: &Exchange) -> Result<()> {
 }
 
 /// Makes the target an origin-form (or `*`) with a normalised path.
-fn normalise(x: &mut Exchange, snapshot: &Snapshot) -> Result<()> {
+pub(super) fn normalise(x: &mut Exchange, snapshot: &Snapshot) -> Result<()> {
     let path = path::normalise(x.uri.path(), &snapshot.proxy.path)
         .map_err(|reject| Error::new(Kind::BadRequest, reject.detail()))?;
     let changed = match path {

@@ -7,12 +7,14 @@ use http::Response;
 use tokio::task::spawn_local;
 use weir_plugin::{Held, OnFailure, Phase, Selection, Step, Target, Verdict, Visit};
 
+use super::admit::normalise;
 use super::from_reply;
 use crate::body::Body;
 use crate::error::{Error, Kind, Result};
 use crate::instances::Running;
 use crate::net::InTurns;
 use crate::route::CompiledRoute;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// The plugins of a route on one exchange. Without memory of its own where the route has none.
@@ -50,10 +52,20 @@ impl Chain {
     }
 
     /// Runs `on_request` in order, up to the first plugin that answers.
-    pub(crate) async fn on_request(&mut self, x: &mut Held) -> Result<Option<Response<Body>>> {
+    /// A path that one has set is brought into the form that those of clients have.
+    pub(crate) async fn on_request(
+        &mut self,
+        x: &mut Held,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Response<Body>>> {
         for link in self.0.iter_mut().filter(|link| link.running.hooks.request) {
+            let before = x.uri.clone();
             let verdict = bounded(&link.running, link.visit.on_request(x)).await;
-            let verdict = verdict.unwrap_or_else(Verdict::Fail);
+            let mut verdict = verdict.unwrap_or_else(Verdict::Fail);
+            if let Err(error) = normalise(x, snapshot) {
+                x.uri = before;
+                verdict = Verdict::Fail(format!("the path that it has set cannot be: {}", error.detail()));
+            }
             if let Some(response) = link.running.verdict(x, "on_request", verdict)? {
                 return Ok(Some(response));
             }
@@ -84,6 +96,11 @@ impl Chain {
         self.0.iter().any(|link| link.running.hooks.response)
     }
 
+    /// Whether a plugin wants to be told of the end.
+    pub(crate) fn wants_log(&self) -> bool {
+        self.0.iter().any(|link| link.running.hooks.log)
+    }
+
     /// Runs `on_response` in reverse order, up to the first plugin that answers.
     pub(crate) async fn on_response(&mut self, x: &mut Held) -> Result<Option<Response<Body>>> {
         x.phase = Phase::Response;
@@ -99,7 +116,7 @@ impl Chain {
 
     /// Runs `on_log`. What waits goes on in a task of its own.
     pub(crate) fn on_log(self, x: &mut Held) {
-        if self.0.iter().any(|link| link.running.hooks.log) {
+        if self.wants_log() {
             x.phase = Phase::Ended;
             let mut logging = Box::pin(self.log(x.take()));
             if logging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {

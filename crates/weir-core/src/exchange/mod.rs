@@ -181,7 +181,7 @@ async fn exchange(
         deadline.set_cap(timeout);
     }
     tally.chain = Chain::new(&session.worker, route).await?;
-    let response = match tally.chain.on_request(&mut tally.x).await? {
+    let response = match tally.chain.on_request(&mut tally.x, &snapshot).await? {
         Some(reply) => reply,
         None => match &route.spec.action {
             Action::Upstream(_) => match websocket {
@@ -240,6 +240,9 @@ async fn finish(
     }
     if let Some(compression) = &route.spec.compression {
         response = action::compress::compress(&tally.x.method, &tally.x.headers, response, compression);
+    }
+    if tally.chain.wants_log() {
+        tally.x.response_headers = response.headers().clone();
     }
     Ok(response)
 }

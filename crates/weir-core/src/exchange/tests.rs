@@ -96,6 +96,14 @@ async fn plugins_see_and_decide() {
                     body: Bytes::from_static(b"no"),
                 }),
                 "/fail" => Verdict::Fail("secret".into()),
+                "/dots" => {
+                    x.uri = http::Uri::from_static("/x/../a");
+                    Verdict::Proceed
+                }
+                "/bad" => {
+                    x.uri = http::Uri::from_static("/%00");
+                    Verdict::Proceed
+                }
                 _ => Verdict::Proceed,
             }
         })
@@ -103,7 +111,17 @@ async fn plugins_see_and_decide() {
             assert_eq!(selection.candidates.len(), 1);
             if x.uri.path() == "/b" { Target::Group("b".into()) } else { Target::Default }
         })
-        .on_log(move |x| log.lock().unwrap().push(format!("{} {}", x.uri.path(), x.status.as_u16())));
+        .on_log(move |x| {
+            log.lock().unwrap().push({
+                let length = x.response_headers.get("x-order").map_or(0, |_| x.response_headers.len());
+                format!(
+                    "{} {}{}",
+                    x.uri.path(),
+                    x.status.as_u16(),
+                    if length > 0 { " with headers" } else { "" }
+                )
+            })
+        });
     let order = |name: &'static str| {
         Native::new(name).on_response(move |x| {
             x.response_headers.append("x-order", HeaderValue::from_static(name));
@@ -132,7 +150,21 @@ async fn plugins_see_and_decide() {
     let failed = get(web, "/fail").await;
     assert!(failed.starts_with("HTTP/1.1 502 ") && !failed.contains("secret"), "{failed}");
     assert_eq!(seen.lock().unwrap().len(), 1, "only one request was for a");
+    assert!(get(web, "/dots").await.ends_with("\r\n\r\na"));
+    assert!(seen.lock().unwrap()[1].starts_with("GET /a HTTP/1.1\r\n"), "as a client's path");
+    assert!(get(web, "/bad").await.starts_with("HTTP/1.1 502 "));
+    assert_eq!(seen.lock().unwrap().len(), 2);
 
     assert_eq!(server.drain(Duration::from_secs(10)).await.cut, 0);
-    assert_eq!(*logged.lock().unwrap(), ["/a 200", "/b 200", "/stop 418", "/fail 502"]);
+    assert_eq!(
+        *logged.lock().unwrap(),
+        [
+            "/a 200 with headers",
+            "/b 200 with headers",
+            "/stop 418 with headers",
+            "/fail 502",
+            "/a 200 with headers",
+            "/bad 502"
+        ]
+    );
 }

@@ -1,9 +1,9 @@
 //! Fields of requests and responses.
 
+use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, uri};
 
-use super::{may_change_request, may_change_response};
+use super::{is_authority, may_change_request, may_change_response};
 use crate::Exchange;
 use crate::error::{Error, Result};
 
@@ -138,11 +138,9 @@ pub fn value(name: &HeaderName, value: &[u8]) -> Result<HeaderValue> {
 
 fn valid(name: &HeaderName, bytes: &[u8]) -> Result<HeaderValue> {
     let value = value(name, bytes)?;
-    if *name == header::HOST {
-        let authority = uri::Authority::try_from(bytes).ok().filter(|a| !a.as_str().contains('@'));
-        authority.ok_or_else(|| {
-            Error::invalid(format!("\"{}\" is no host: \"name\" or \"name:port\" is", bytes.escape_ascii()))
-        })?;
+    if *name == header::HOST && !is_authority(bytes) {
+        let shown = bytes.escape_ascii();
+        return Err(Error::invalid(format!("\"{shown}\" is no host: \"name\" or \"name:port\" is")));
     }
     Ok(value)
 }

@@ -1,11 +1,13 @@
 //! The rules by which plugins read and change requests and responses. Engines call these and add none of their own.
 
+mod authority;
 pub mod cookies;
 pub mod headers;
 pub mod query;
 mod request;
 mod response;
 
+pub use authority::is_authority;
 pub use request::{host, scheme, set_group, set_method, set_path, set_query};
 pub use response::{reply, set_status};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use weir_plugin::settings::{Settings, Value};
-use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
+use weir_plugin::{Limits, OnFailure, Plugin, Policy};
 
 use super::Lower;
 use crate::assemble::plugins::{self, Fault, Problem};
@@ -155,7 +155,6 @@ impl Lower<'_> {
                 raw::OnFailure::Closed => OnFailure::Closed,
                 raw::OnFailure::Open => OnFailure::Open,
             },
-            grants: Grants::default(),
         }
     }
 
