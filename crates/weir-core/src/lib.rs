@@ -5,7 +5,8 @@
 //!
 //! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`server`] and [`worker`]
 //! (threads), [`listen`] (accepting), [`tls`], [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
-//! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes),
+//! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes), [`client`] (requests of
+//! plugins),
 //! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told). Beside them, in tests and fuzzing only,
 //! `fuzzing` (what must hold of every parser here, whatever comes).
 
@@ -13,6 +14,7 @@
 
 pub mod action;
 pub mod body;
+pub mod client;
 pub mod error;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]

@@ -10,8 +10,11 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use weir_plugin::services::{HttpCall, Services};
 use weir_plugin::settings::Settings;
-use weir_plugin::{Connection, Exchange, Held, Instance, Limits, Peer, Plugin, Policy, Verdict, Visit};
+use weir_plugin::{
+    Connection, Error, Exchange, Held, Instance, Limits, Peer, Plugin, Policy, Verdict, Visit,
+};
 
 use crate::plugin::LoadError;
 use crate::{LuaPlugin, Source};
@@ -44,8 +47,22 @@ fn load(text: &str) -> Result<LuaPlugin, LoadError> {
 }
 
 fn load_with(text: &str, settings: Settings, policy: Policy) -> Result<LuaPlugin, LoadError> {
-    let services = weir_services::local(1 << 20);
-    block_on(LuaPlugin::load("test", Source::text("test.lua", text), settings, policy, services))
+    block_on(LuaPlugin::load("test", Source::text("test.lua", text), settings, policy, services()))
+}
+
+/// The real ones; other servers answer with what they were asked.
+fn services() -> Services {
+    weir_services::local(1 << 20, std::sync::Arc::new(weir_services::ScriptedClient(answer)))
+}
+
+fn answer(call: &HttpCall) -> Result<weir_services::Scripted, Error> {
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-group", http::HeaderValue::from_str(&call.group).expect("a name"));
+    let body = format!("{} {}\n{:?}\n{}", call.method, call.target, call.headers, call.body.escape_ascii());
+    match call.target.path() {
+        "/refused" => Err(Error::Failed("connection refused".into())),
+        _ => Ok((http::StatusCode::ACCEPTED, headers, body.into())),
+    }
 }
 
 fn visit(plugin: &LuaPlugin) -> Box<dyn Visit> {

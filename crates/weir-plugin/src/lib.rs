@@ -7,11 +7,12 @@
 //! This crate must never know an engine, a socket or a runtime.
 //!
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
-//! [`verdict`] (what a hook returns), [`exchange`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
+//! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
 //! with), [`services`] (what it is lent), [`native`] (plugins as Rust closures).
 
 pub mod connection;
+pub mod content;
 pub mod error;
 pub mod exchange;
 pub mod lend;
@@ -24,9 +25,10 @@ pub mod settings;
 pub mod verdict;
 
 pub use connection::{ClientCertificate, Connection, Peer, Tls};
+pub use content::{Content, Source};
 pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
 pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
-pub use policy::{Limits, OnFailure, Policy};
+pub use policy::{Grants, Limits, OnFailure, Policy};
 pub use verdict::{Candidate, Reply, Selection, Target, Verdict};

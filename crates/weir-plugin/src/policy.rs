@@ -1,5 +1,6 @@
 //! What a plugin may use and do, and what happens when it fails.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a plugin may use. Every bound is a key of the configuration.
@@ -40,6 +41,17 @@ pub enum OnFailure {
     Open,
 }
 
+/// What a plugin may do beyond its own exchange. Nothing, where the configuration does not say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Upstream groups that it may send requests of its own to.
+    pub upstreams: BTreeSet<String>,
+    /// Origins that it may send requests of its own to, for example `https://login.example.com`.
+    pub hosts: BTreeSet<String>,
+    /// Namespaces of the key-value store beside its own.
+    pub kv: BTreeSet<String>,
+}
+
 /// All that the configuration says about how a plugin is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -47,4 +59,6 @@ pub struct Policy {
     pub limits: Limits,
     /// What happens when it fails.
     pub on_failure: OnFailure,
+    /// What it may do beyond its own exchange.
+    pub grants: Grants,
 }

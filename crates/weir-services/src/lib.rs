@@ -6,16 +6,18 @@ mod crypto;
 mod kv;
 mod networks;
 mod patterns;
+mod scripted;
 mod time;
 
 use std::sync::Arc;
 
-use weir_plugin::services::Services;
+use weir_plugin::services::{HttpClient, Services};
 
 pub use kv::LocalStore;
+pub use scripted::{Scripted, ScriptedClient};
 
-/// All services, with a key-value store of this process of so many bytes.
-pub fn local(kv_memory: u64) -> Services {
+/// All services, with a key-value store of this process of so many bytes, and this way to other servers.
+pub fn local(kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
     Services {
         kv: Arc::new(LocalStore::new(kv_memory)),
         codec: Arc::new(codec::Codecs),
@@ -23,5 +25,6 @@ pub fn local(kv_memory: u64) -> Services {
         patterns: Arc::new(patterns::Patterns::default()),
         networks: Arc::new(networks::Parser),
         clock: Arc::new(time::SystemClock::default()),
+        http,
     }
 }

@@ -118,13 +118,7 @@ fn modules_are_found_in_the_folder_and_run_once() {
         folder: None,
     };
     let load = |files| {
-        block_on(LuaPlugin::load(
-            "test",
-            source(files),
-            Settings::new(),
-            Policy::default(),
-            weir_services::local(1 << 20),
-        ))
+        block_on(LuaPlugin::load("test", source(files), Settings::new(), Policy::default(), services()))
     };
     let plugin = load(&files).expect("it loads");
     let mut x = exchange();

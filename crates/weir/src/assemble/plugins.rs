@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use weir_core::client::WorkerClient;
 use weir_lua::{LoadError, LuaPlugin, Source};
 use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
@@ -74,7 +75,7 @@ const KV_MEMORY: u64 = 64 << 20;
 /// What all plugins are lent. The key-value store outlives configurations.
 fn services() -> Services {
     static SERVICES: OnceLock<Services> = OnceLock::new();
-    SERVICES.get_or_init(|| weir_services::local(KV_MEMORY)).clone()
+    SERVICES.get_or_init(|| weir_services::local(KV_MEMORY, Arc::new(WorkerClient))).clone()
 }
 
 /// Reads, compiles and runs a plugin once. May take as long as its `on_load` does.

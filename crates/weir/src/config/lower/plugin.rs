@@ -155,6 +155,7 @@ impl Lower<'_> {
                 raw::OnFailure::Closed => OnFailure::Closed,
                 raw::OnFailure::Open => OnFailure::Open,
             },
+            grants: weir_plugin::Grants::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What plugins are lent, whatever engine they are written for. Implemented in `weir-services`.
 
+mod http;
+
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+
+pub use self::http::{HttpAnswer, HttpCall, HttpClient};
 
 /// All services.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Services {
     pub networks: Arc<dyn NetworkParser>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Calls to other servers.
+    pub http: Arc<dyn HttpClient>,
 }
 
 /// A key-value store. Keys have at most 1024 bytes; every namespace has its own.
