@@ -6,12 +6,20 @@ use weir_plugin::Error;
 use weir_plugin::error::Result;
 use weir_plugin::services::{HttpAnswer, HttpCall, HttpClient};
 
+use crate::exchange::call;
+use crate::worker::Worker;
+
 /// Sends requests of plugins from the worker on which they run.
 #[derive(Debug, Default)]
 pub struct WorkerClient;
 
 impl HttpClient for WorkerClient {
-    fn send(&self, _call: HttpCall) -> Pin<Box<dyn Future<Output = Result<HttpAnswer>>>> {
-        Box::pin(async { Err(Error::denied("requests can only be sent from hooks of an exchange")) })
+    fn send(&self, call: HttpCall) -> Pin<Box<dyn Future<Output = Result<HttpAnswer>>>> {
+        match Worker::current() {
+            Some(worker) => Box::pin(call::call(worker, call)),
+            None => Box::pin(async {
+                Err(Error::denied("on_load can send no requests: it runs before there is a worker"))
+            }),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, cache::Cache};
@@ -46,6 +46,11 @@ pub struct Worker {
     open: RefCell<HashMap<u64, Rc<Hold>>>,
 }
 
+thread_local! {
+    /// The worker of this thread.
+    static CURRENT: RefCell<Weak<Worker>> = const { RefCell::new(Weak::new()) };
+}
+
 /// A connection in the table of its worker.
 pub(crate) struct Open {
     worker: Rc<Worker>,
@@ -56,7 +61,7 @@ impl Worker {
     /// A worker that reads `published` and follows `stage`.
     pub fn new(index: usize, published: Arc<ArcSwap<Snapshot>>, stage: watch::Receiver<Stage>) -> Rc<Self> {
         let current = RefCell::new(Rc::new(published.load_full()));
-        Rc::new(Worker {
+        let worker = Rc::new(Worker {
             index,
             published: RefCell::new(Cache::new(published)),
             current,
@@ -66,7 +71,14 @@ impl Worker {
             stage,
             next_id: Cell::new((index as u64) << 48),
             open: RefCell::default(),
-        })
+        });
+        CURRENT.set(Rc::downgrade(&worker));
+        worker
+    }
+
+    /// The worker of this thread, where it has one.
+    pub fn current() -> Option<Rc<Worker>> {
+        CURRENT.with_borrow(Weak::upgrade)
     }
 
     /// The newest snapshot: one atomic load, and a count of references that no other thread touches.

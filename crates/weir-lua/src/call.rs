@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use mlua::function::AsyncCallFuture;
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, VmState};
 use weir_plugin::{Held, Limits, Slot, Step};
@@ -128,11 +129,31 @@ pub(crate) fn processor_time() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
+/// What a call is for.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum For {
+    /// A hook of an exchange, which is lent to it.
+    Exchange(Slot),
+    /// A body of the request of this id.
+    Body(HeaderValue),
+    /// No request.
+    #[default]
+    Nothing,
+}
+
+impl For {
+    fn open(&self, open: bool) {
+        if let For::Exchange(slot) = self {
+            slot.open(open);
+        }
+    }
+}
+
 /// A call under way.
 struct Call<R: FromLuaMulti> {
     thread: AsyncCallFuture<R>,
     state: Rc<State>,
-    slot: Slot,
+    what: For,
     spent: Duration,
     /// Its budget.
     limit: Duration,
@@ -141,13 +162,13 @@ struct Call<R: FromLuaMulti> {
 impl<R: FromLuaMulti> Call<R> {
     fn new(
         state: &Rc<State>,
-        slot: &Slot,
+        what: For,
         limit: Duration,
         function: &Function,
         arguments: impl IntoLuaMulti,
     ) -> Self {
         let thread = function.call_async(arguments);
-        Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO, limit }
+        Call { thread, state: state.clone(), what, spent: Duration::ZERO, limit }
     }
 }
 
@@ -156,11 +177,11 @@ impl<R: FromLuaMulti> Future for Call<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.state.clone();
-        let before = state.current.replace(Some(self.slot.clone()));
+        let before = state.current.replace(self.what.clone());
         state.meter.begin(self.spent);
-        self.slot.open(true);
+        self.what.open(true);
         let polled = Pin::new(&mut self.thread).poll(cx);
-        self.slot.open(false);
+        self.what.open(false);
         self.spent += state.meter.end();
         state.current.replace(before);
         let limit = self.limit;
@@ -190,7 +211,7 @@ where
     R: FromLuaMulti + 'a,
     T: 'a,
 {
-    let mut call = Call::new(state, slot, state.meter.limits.cpu, function, arguments);
+    let mut call = Call::new(state, For::Exchange(slot.clone()), state.meter.limits.cpu, function, arguments);
     let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
     let loan = slot.lend(exchange);
     // Most calls do not wait: nobody needs to be woken for them.
@@ -203,13 +224,33 @@ where
     }
 }
 
+/// Calls a hook that goes on beside the exchange.
+pub(crate) fn call_beside<R, T>(
+    state: &Rc<State>,
+    what: For,
+    function: &Function,
+    arguments: impl IntoLuaMulti,
+    convert: impl FnOnce(Result<R, String>) -> T + 'static,
+) -> Step<'static, T>
+where
+    R: FromLuaMulti + 'static,
+    T: 'static,
+{
+    let mut call = Call::new(state, what, state.meter.limits.cpu, function, arguments);
+    let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
+    match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Step::Done(convert(result)),
+        Poll::Pending => Step::Wait(Box::pin(async move { convert(call.await) })),
+    }
+}
+
 /// Calls a function that has no exchange.
 pub(crate) async fn call_alone<R: FromLuaMulti>(
     state: &Rc<State>,
     function: &Function,
     arguments: impl IntoLuaMulti,
 ) -> Result<R, mlua::Error> {
-    Call::new(state, &Slot::default(), state.meter.limits.cpu * LOAD, function, arguments).await
+    Call::new(state, For::Nothing, state.meter.limits.cpu * LOAD, function, arguments).await
 }
 
 /// What runs once, when a plugin is loaded, may take so many times the budget of a hook.

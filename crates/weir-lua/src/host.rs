@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use weir_plugin::services::Services;
-use weir_plugin::{Reply, Selection, Target, Verdict, message};
+use weir_plugin::{Piece, Policy, Reply, Selection, Target, Verdict, message};
 
 use crate::handles::text;
 use crate::state::{self, State};
@@ -24,7 +24,12 @@ struct Choice(Target);
 impl UserData for Choice {}
 
 /// The table `weir`.
-pub(crate) fn table(lua: &Lua, state: &Rc<State>, services: &Services) -> mlua::Result<Table> {
+pub(crate) fn table(
+    lua: &Lua,
+    state: &Rc<State>,
+    policy: &Policy,
+    services: &Services,
+) -> mlua::Result<Table> {
     let weir = lua.create_table()?;
     weir.set("respond", lua.create_function(|_, what: Value| respond(&what).map(Answer))?)?;
     weir.set("group", lua.create_function(|_, name: String| Ok(Choice(Target::Group(Arc::from(name)))))?)?;
@@ -39,6 +44,7 @@ pub(crate) fn table(lua: &Lua, state: &Rc<State>, services: &Services) -> mlua::
         })?,
     )?;
     weir.set("log", log(lua, state)?)?;
+    weir.set("http", crate::http::table(lua, &services.http, policy)?)?;
     crate::services::add(lua, &weir, &state.name, services)?;
     Ok(weir)
 }
@@ -89,35 +95,55 @@ fn respond(what: &Value) -> mlua::Result<Reply> {
         Value::String(body) => Bytes::copy_from_slice(&body.as_bytes()),
         value => return Err(wrong(format!("`body` is a string, not a {}", state::kind(&value)))),
     };
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    match table.raw_get::<Value>("headers")? {
-        Value::Nil => {}
-        Value::Table(headers) => {
-            for pair in headers.pairs::<LuaString, Value>() {
-                let (name, value) = pair?;
-                let values = match value {
-                    Value::Table(values) => {
-                        values.sequence_values().collect::<mlua::Result<Vec<LuaString>>>()?
-                    }
-                    Value::String(value) => vec![value],
-                    value => {
-                        let name = name.to_string_lossy();
-                        let kind = state::kind(&value);
-                        return Err(wrong(format!(
-                            "the header {name} is a string or a list of them, not a {kind}"
-                        )));
-                    }
-                };
-                fields
-                    .extend(values.iter().map(|value| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
-            }
-        }
-        value => return Err(wrong(format!("`headers` is a table, not a {}", state::kind(&value)))),
-    }
-    // Names of a table come in no order of their own; those of an answer should be the same each time.
-    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let fields = fields(&table.raw_get("headers")?).map_err(wrong)?;
     let fields = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
     message::reply(status, fields, body).map_err(|error| wrong(error.to_string()))
+}
+
+/// Header fields from a table of strings, and lists of them, by name.
+pub(crate) fn fields(headers: &Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    let headers = match headers {
+        Value::Nil => return Ok(Vec::new()),
+        Value::Table(headers) => headers,
+        value => return Err(format!("`headers` is a table, not a {}", state::kind(value))),
+    };
+    let mut fields = Vec::new();
+    for pair in headers.pairs::<LuaString, Value>() {
+        let (name, value) = pair.map_err(|_| "a header's name is a string".to_owned())?;
+        let wrong = |kind| {
+            let name = name.to_string_lossy();
+            format!("the header {name} is a string or a list of them, not a {kind}")
+        };
+        let values = match value {
+            Value::Table(values) => values.sequence_values().collect::<mlua::Result<Vec<LuaString>>>(),
+            Value::String(value) => Ok(vec![value]),
+            value => return Err(wrong(state::kind(&value))),
+        };
+        let values = values.map_err(|_| wrong("list of something else"))?;
+        fields.extend(values.iter().map(|value| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
+    }
+    // Names of a table come in no order of their own; those of a message should be the same each time.
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(fields)
+}
+
+/// What a body hook's return value says.
+pub(crate) fn piece(hook: &str, returned: Result<Value, String>) -> Piece {
+    match returned {
+        Err(message) => Piece::Fail(message),
+        Ok(Value::Nil) => Piece::Pass,
+        Ok(Value::String(bytes)) => Piece::Replace(Bytes::copy_from_slice(&bytes.as_bytes())),
+        Ok(Value::UserData(data)) if data.is::<Answer>() => match take::<Answer>(&data) {
+            Some(Answer(reply)) => Piece::Respond(reply),
+            None => Piece::Pass,
+        },
+        Ok(other) => {
+            let kind = state::kind(&other);
+            Piece::Fail(format!(
+                "{hook} returned a {kind}: it returns nothing, a string, or weir.respond{{…}}"
+            ))
+        }
+    }
 }
 
 /// What a hook's return value says.

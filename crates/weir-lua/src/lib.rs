@@ -11,6 +11,7 @@ mod call;
 mod fault;
 mod handles;
 mod host;
+mod http;
 mod plugin;
 mod services;
 mod source;

@@ -5,15 +5,19 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value};
+use weir_plugin::message::headers::Side;
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
-    Held, Hooks, Instance, Plugin, PluginError, Policy, Selection, Slot, Step, Target, Verdict, Visit,
+    Exchange, Flow, Held, Hooks, Instance, Limits, Piece, Plugin, PluginError, Policy, Selection, Slot, Step,
+    Target, Verdict, Visit,
 };
 
-use crate::call::{call, call_alone};
+use crate::call::{For, call, call_alone, call_beside};
 use crate::fault::Fault;
 use crate::handles::{Request, Response};
 use crate::host::{self, verdict};
@@ -22,8 +26,16 @@ use crate::state::{State, as_table, compiler, kind};
 use crate::values;
 
 /// Names that the table of a plugin may have.
-pub(crate) const KNOWN: [&str; 6] =
-    ["config", "on_load", "on_request", "select_upstream", "on_response", "on_log"];
+pub(crate) const KNOWN: [&str; 8] = [
+    "config",
+    "on_load",
+    "on_request",
+    "on_request_body",
+    "select_upstream",
+    "on_response",
+    "on_response_body",
+    "on_log",
+];
 
 /// A script that is checked, compiled and configured.
 pub struct LuaPlugin {
@@ -99,7 +111,7 @@ impl LuaPlugin {
 
     fn state(&self) -> mlua::Result<Rc<State>> {
         let compiled = Compiled { source: self.source.clone(), code: self.code.clone() };
-        State::new(&self.name, &Rc::new(compiled), &self.policy.limits, &self.services)
+        State::new(&self.name, &Rc::new(compiled), &self.policy, &self.services)
     }
 
     /// Runs the main file, which returns the table of the plugin.
@@ -224,8 +236,10 @@ fn compile(file: &str, text: &str) -> Result<Vec<u8>, Fault> {
 struct Functions {
     load: Option<Function>,
     request: Option<Hook>,
+    request_body: Option<Hook>,
     select_upstream: Option<Hook>,
     response: Option<Hook>,
+    response_body: Option<Hook>,
     log: Option<Hook>,
 }
 
@@ -290,8 +304,10 @@ impl Functions {
         Ok(Functions {
             load: function("on_load")?,
             request: hook("on_request", 1)?,
+            request_body: hook("on_request_body", 2)?,
             select_upstream: hook("select_upstream", 2)?,
             response: hook("on_response", 2)?,
+            response_body: hook("on_response_body", 2)?,
             log: hook("on_log", 2)?,
         })
     }
@@ -299,8 +315,10 @@ impl Functions {
     fn wanted(&self) -> Hooks {
         Hooks {
             request: self.request.is_some(),
+            request_body: self.request_body.is_some(),
             select_upstream: self.select_upstream.is_some(),
             response: self.response.is_some(),
+            response_body: self.response_body.is_some(),
             log: self.log.is_some(),
         }
     }
@@ -336,7 +354,8 @@ impl LuaVisit {
         if let Some(request) = &self.request {
             return Ok(request.clone());
         }
-        let request = self.instance.state.lua.create_userdata(Request::new(self.slot.clone()))?;
+        let request =
+            self.instance.state.lua.create_userdata(Request::new(self.slot.clone(), self.limits()))?;
         Ok(self.request.insert(request).clone())
     }
 
@@ -344,8 +363,13 @@ impl LuaVisit {
         if let Some(response) = &self.response {
             return Ok(response.clone());
         }
-        let response = self.instance.state.lua.create_userdata(Response::new(self.slot.clone()))?;
+        let response =
+            self.instance.state.lua.create_userdata(Response::new(self.slot.clone(), self.limits()))?;
         Ok(self.response.insert(response).clone())
+    }
+
+    fn limits(&self) -> Limits {
+        self.instance.state.meter.limits.clone()
     }
 
     fn ctx(&mut self, wanted: bool) -> mlua::Result<Option<Table>> {
@@ -407,7 +431,51 @@ impl Visit for LuaVisit {
         self.run(exchange, |functions| &functions.response, Self::both, Verdict::Proceed, convert)
     }
 
+    fn flow(&mut self, side: Side, exchange: &Exchange) -> Option<Box<dyn Flow>> {
+        if self.slot.passes(side) {
+            return None;
+        }
+        let hook = hook_of(&self.instance.functions, side).as_ref()?;
+        let ctx = hook.ctx;
+        let ctx = self.ctx(ctx).ok()?;
+        let (instance, request_id) = (self.instance.clone(), exchange.request_id.clone());
+        Some(Box::new(LuaFlow { instance, side, ctx, request_id }))
+    }
+
     fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
         self.run(exchange, |functions| &functions.log, Self::both, Ok(()), |returned| returned)
+    }
+}
+
+fn hook_of(functions: &Functions, side: Side) -> &Option<Hook> {
+    match side {
+        Side::Request => &functions.request_body,
+        Side::Response => &functions.response_body,
+    }
+}
+
+/// A script on a body.
+struct LuaFlow {
+    instance: Rc<LuaInstance>,
+    side: Side,
+    ctx: Option<Table>,
+    request_id: HeaderValue,
+}
+
+impl Flow for LuaFlow {
+    fn piece(&mut self, piece: Bytes, last: bool) -> Step<'static, Piece> {
+        let state = &self.instance.state;
+        let Some(hook) = hook_of(&self.instance.functions, self.side) else { return Step::Done(Piece::Pass) };
+        let text = match state.lua.create_string(&piece) {
+            Ok(text) => text,
+            Err(error) => return Step::Done(Piece::Fail(error.to_string())),
+        };
+        let name = match self.side {
+            Side::Request => "on_request_body",
+            Side::Response => "on_response_body",
+        };
+        let what = For::Body(self.request_id.clone());
+        let arguments = (text, last, self.ctx.clone());
+        call_beside(state, what, &hook.function, arguments, move |returned| host::piece(name, returned))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn add(lua: &Lua, weir: &Table, namespace: &str, services: &Services)
 }
 
 /// Seconds as a duration.
-fn seconds(seconds: f64) -> mlua::Result<Duration> {
+pub(crate) fn seconds(seconds: f64) -> mlua::Result<Duration> {
     match (0.0..=LONGEST).contains(&seconds) {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => {

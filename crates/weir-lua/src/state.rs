@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+use weir_plugin::Policy;
 use weir_plugin::services::Services;
-use weir_plugin::{Limits, Slot};
 
-use crate::call::Meter;
+use crate::call::{For, Meter};
 use crate::fault::message;
 use crate::host;
 use crate::plugin::Compiled;
@@ -26,8 +26,8 @@ pub(crate) struct State {
     pub(crate) meter: Rc<Meter>,
     /// The plugin's name.
     pub(crate) name: String,
-    /// The exchange of the call that runs now.
-    pub(crate) current: RefCell<Option<Slot>>,
+    /// What the call that runs now is for.
+    pub(crate) current: RefCell<For>,
     spent: Cell<bool>,
     memory: usize,
 }
@@ -37,9 +37,10 @@ impl State {
     pub(crate) fn new(
         name: &str,
         compiled: &Rc<Compiled>,
-        limits: &Limits,
+        policy: &Policy,
         services: &Services,
     ) -> mlua::Result<Rc<State>> {
+        let limits = &policy.limits;
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
         let options = LuaOptions::new().thread_pool_size(THREADS);
@@ -54,7 +55,7 @@ impl State {
             memory: limits.memory,
         });
         let globals = lua.globals();
-        globals.set("weir", host::table(&lua, &state, services)?)?;
+        globals.set("weir", host::table(&lua, &state, policy, services)?)?;
         // Made before the prelude takes the functions of coroutines for its own.
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;
@@ -105,8 +106,11 @@ impl State {
 
     /// Writes to weir's log.
     pub(crate) fn log(&self, level: tracing::Level, text: &str) {
-        let slot = self.current.borrow().clone();
-        let id = slot.and_then(|slot| slot.with("", |x| x.request_id.clone()).ok());
+        let id = match &*self.current.borrow() {
+            For::Exchange(slot) => slot.with("", |x| x.request_id.clone()).ok(),
+            For::Body(id) => Some(id.clone()),
+            For::Nothing => None,
+        };
         let (plugin, request_id) = (&self.name, id.as_ref().and_then(|id| id.to_str().ok()));
         match level {
             tracing::Level::DEBUG => tracing::debug!(plugin, request_id, "{text}"),

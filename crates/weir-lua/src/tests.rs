@@ -1,5 +1,6 @@
 //! Scripts on exchanges, without a proxy.
 
+mod bodies;
 mod hooks;
 mod hostile;
 mod load;

@@ -30,10 +30,13 @@ impl Source for Bytes {
 
 /// A body: what of it is still to come, and what a plugin made of it.
 #[derive(Default)]
-pub struct Content {
+pub struct Content(Option<Box<Inner>>);
+
+#[derive(Default)]
+struct Inner {
     source: Option<Box<dyn Source>>,
     read: BytesMut,
-    /// Whether `read` is all of it.
+    /// Whether nothing more comes from the source.
     whole: bool,
     replaced: Option<Bytes>,
 }
@@ -41,7 +44,7 @@ pub struct Content {
 impl Content {
     /// A body that has not been looked at.
     pub fn new(source: Box<dyn Source>) -> Self {
-        Content { source: Some(source), ..Content::default() }
+        Content(Some(Box::new(Inner { source: Some(source), ..Inner::default() })))
     }
 
     /// All of the body, once it has come; the same again when it is asked for again.
@@ -50,19 +53,20 @@ impl Content {
     /// [`Error::TooLarge`] where it has more bytes than `limit`: what was read is still handed on, and a higher limit
     /// may be tried. What the source says.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes>> {
-        if let Some(replaced) = &self.replaced {
+        let Some(inner) = &mut self.0 else { return Poll::Ready(Ok(Bytes::new())) };
+        if let Some(replaced) = &inner.replaced {
             return Poll::Ready(within(replaced.len(), limit).map(|()| replaced.clone()));
         }
-        while !self.whole {
-            within(self.read.len(), limit)?;
-            let Some(source) = &mut self.source else { break };
+        while !inner.whole {
+            within(inner.read.len(), limit)?;
+            let Some(source) = &mut inner.source else { break };
             match ready!(source.poll_piece(cx)) {
-                Some(piece) => self.read.extend_from_slice(&piece?),
-                None => self.whole = true,
+                Some(piece) => inner.read.extend_from_slice(&piece?),
+                None => inner.whole = true,
             }
         }
-        within(self.read.len(), limit)?;
-        Poll::Ready(Ok(self.read.clone().freeze()))
+        within(inner.read.len(), limit)?;
+        Poll::Ready(Ok(inner.read.clone().freeze()))
     }
 
     /// The next piece of a body that nobody reads as a whole; `None` at the end.
@@ -70,13 +74,14 @@ impl Content {
     /// # Errors
     /// What the source says.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        if !self.read.is_empty() {
-            return Poll::Ready(Some(Ok(self.read.split().freeze())));
+        let Some(inner) = &mut self.0 else { return Poll::Ready(None) };
+        if !inner.read.is_empty() {
+            return Poll::Ready(Some(Ok(inner.read.split().freeze())));
         }
-        match &mut self.source {
-            Some(source) if !self.whole => {
+        match &mut inner.source {
+            Some(source) if !inner.whole => {
                 let piece = ready!(source.poll_piece(cx));
-                self.whole = piece.is_none();
+                inner.whole = piece.is_none();
                 Poll::Ready(piece)
             }
             _ => Poll::Ready(None),
@@ -85,12 +90,12 @@ impl Content {
 
     /// Puts something else in the place of the body, whether it was read or not.
     pub fn replace(&mut self, body: Bytes) {
-        self.replaced = Some(body);
+        self.0.get_or_insert_default().replaced = Some(body);
     }
 
     /// What the body came from, and what a plugin put in its place.
     pub fn into_parts(self) -> (Option<Box<dyn Source>>, Option<Bytes>) {
-        (self.source, self.replaced)
+        self.0.map_or((None, None), |inner| (inner.source, inner.replaced))
     }
 }
 
@@ -100,7 +105,7 @@ fn within(length: usize, limit: usize) -> Result<()> {
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let read = self.read.len();
-        f.debug_struct("Content").field("read", &read).field("whole", &self.whole).finish_non_exhaustive()
+        let read = self.0.as_ref().map_or(0, |inner| inner.read.len());
+        f.debug_struct("Content").field("read", &read).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::Connection;
+use crate::{Connection, Content};
 
 /// Values of the placeholders of a path template, in the template's order.
 pub type Captures = Vec<(Arc<str>, String)>;
@@ -49,10 +49,14 @@ pub struct Exchange {
     /// Request headers, hop-by-hop ones removed; `host` is always there (HTTP/2's `:authority` is put there).
     /// `on_request` may change them.
     pub headers: HeaderMap,
+    /// The request's body, while a hook may read and replace it.
+    pub request_body: Content,
     /// Response status; set from `on_response` on.
     pub status: StatusCode,
     /// Response headers, hop-by-hop ones removed. `on_response` may change them.
     pub response_headers: HeaderMap,
+    /// The response's body, while a hook may read and replace it.
+    pub response_body: Content,
     /// How far it is.
     pub phase: Phase,
     /// The upstream group that a plugin has set instead of the route's.
@@ -82,8 +86,10 @@ impl Exchange {
             uri: Uri::default(),
             version: Version::HTTP_11,
             headers: HeaderMap::new(),
+            request_body: Content::default(),
             status: StatusCode::OK,
             response_headers: HeaderMap::new(),
+            response_body: Content::default(),
             phase: Phase::Request,
             group: None,
             upstream: None,

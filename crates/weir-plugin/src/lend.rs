@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::Exchange;
 use crate::error::{Error, Result};
+use crate::message::headers::Side;
 
 /// An exchange whose holder can lend it.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ struct Place {
     exchange: RefCell<Option<Box<Exchange>>>,
     /// Whether the hook runs now. While it waits, others run on the same instance, and may have got at its handles.
     open: Cell<bool>,
+    /// Whether the plugin lets the request's body pass, and the response's.
+    passes: Cell<(bool, bool)>,
 }
 
 /// While this lives, the exchange is in the slot. Dropping it takes the exchange back.
@@ -74,6 +77,23 @@ impl Slot {
     /// Lets handles at the exchange while the hook runs, and no longer.
     pub fn open(&self, open: bool) {
         self.0.open.set(open);
+    }
+
+    /// The plugin does not want to see this body.
+    pub fn pass(&self, side: Side) {
+        let (request, response) = self.0.passes.get();
+        self.0.passes.set(match side {
+            Side::Request => (true, response),
+            Side::Response => (request, true),
+        });
+    }
+
+    /// Whether the plugin does not want to see this body.
+    pub fn passes(&self, side: Side) -> bool {
+        match side {
+            Side::Request => self.0.passes.get().0,
+            Side::Response => self.0.passes.get().1,
+        }
     }
 
     /// Runs `f` on the exchange.

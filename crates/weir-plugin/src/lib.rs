@@ -29,6 +29,6 @@ pub use content::{Content, Source};
 pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
-pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
+pub use plugin::{Flow, Hooks, Instance, Plugin, PluginError, Step, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
-pub use verdict::{Candidate, Reply, Selection, Target, Verdict};
+pub use verdict::{Candidate, Piece, Reply, Selection, Target, Verdict};

@@ -4,12 +4,17 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::message::headers::Side;
 use crate::{
-    Exchange, Held, Hooks, Instance, Plugin, PluginError, Policy, Selection, Step, Target, Verdict, Visit,
+    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Step, Target,
+    Verdict, Visit,
 };
 
 type RequestHook = dyn Fn(&mut Exchange) -> Verdict + Send + Sync;
 type SelectHook = dyn Fn(&mut Exchange, &Selection) -> Target + Send + Sync;
+type BodyHook = dyn Fn(Bytes, bool) -> Piece + Send + Sync;
 type LogHook = dyn Fn(&Exchange) + Send + Sync;
 
 /// A plugin made of closures.
@@ -27,8 +32,10 @@ pub struct Native {
     name: Arc<str>,
     policy: Policy,
     request: Option<Arc<RequestHook>>,
+    request_body: Option<Arc<BodyHook>>,
     select: Option<Arc<SelectHook>>,
     response: Option<Arc<RequestHook>>,
+    response_body: Option<Arc<BodyHook>>,
     log: Option<Arc<LogHook>>,
 }
 
@@ -39,8 +46,10 @@ impl Native {
             name: name.into(),
             policy: Policy::default(),
             request: None,
+            request_body: None,
             select: None,
             response: None,
+            response_body: None,
             log: None,
         }
     }
@@ -57,6 +66,12 @@ impl Native {
         self
     }
 
+    /// Sets [`Flow::piece`] of requests.
+    pub fn on_request_body(mut self, hook: impl Fn(Bytes, bool) -> Piece + Send + Sync + 'static) -> Self {
+        self.request_body = Some(Arc::new(hook));
+        self
+    }
+
     /// Sets [`Visit::select_upstream`].
     pub fn select_upstream(
         mut self,
@@ -69,6 +84,12 @@ impl Native {
     /// Sets [`Visit::on_response`].
     pub fn on_response(mut self, hook: impl Fn(&mut Exchange) -> Verdict + Send + Sync + 'static) -> Self {
         self.response = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets [`Flow::piece`] of responses.
+    pub fn on_response_body(mut self, hook: impl Fn(Bytes, bool) -> Piece + Send + Sync + 'static) -> Self {
+        self.response_body = Some(Arc::new(hook));
         self
     }
 
@@ -93,8 +114,10 @@ impl Plugin for Native {
     fn hooks(&self) -> Hooks {
         Hooks {
             request: self.request.is_some(),
+            request_body: self.request_body.is_some(),
             select_upstream: self.select.is_some(),
             response: self.response.is_some(),
+            response_body: self.response_body.is_some(),
             log: self.log.is_some(),
         }
     }
@@ -134,10 +157,27 @@ impl Visit for NativeVisit {
         Step::Done(self.0.response.as_ref().map_or(Verdict::Proceed, |hook| hook(exchange)))
     }
 
+    fn flow(&mut self, side: Side, _: &Exchange) -> Option<Box<dyn Flow>> {
+        let hook = match side {
+            Side::Request => &self.0.request_body,
+            Side::Response => &self.0.response_body,
+        };
+        hook.clone().map(|hook| Box::new(NativeFlow(hook)) as Box<dyn Flow>)
+    }
+
     fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
         if let Some(hook) = &self.0.log {
             hook(exchange);
         }
         Step::Done(Ok(()))
+    }
+}
+
+/// A closure on a body.
+struct NativeFlow(Arc<BodyHook>);
+
+impl Flow for NativeFlow {
+    fn piece(&mut self, piece: Bytes, last: bool) -> Step<'static, Piece> {
+        Step::Done((self.0)(piece, last))
     }
 }

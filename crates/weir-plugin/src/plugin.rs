@@ -4,17 +4,24 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::{Held, Policy, Selection, Target, Verdict};
+use bytes::Bytes;
+
+use crate::message::headers::Side;
+use crate::{Exchange, Held, Piece, Policy, Selection, Target, Verdict};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
     /// [`Visit::on_request`].
     pub request: bool,
+    /// [`Visit::flow`] of requests.
+    pub request_body: bool,
     /// [`Visit::select_upstream`].
     pub select_upstream: bool,
     /// [`Visit::on_response`].
     pub response: bool,
+    /// [`Visit::flow`] of responses.
+    pub response_body: bool,
     /// [`Visit::on_log`].
     pub log: bool,
 }
@@ -94,8 +101,21 @@ pub trait Visit {
         Step::Done(Verdict::Proceed)
     }
 
+    /// The plugin on the body of the request, asked for after `on_request`, or of the response, after `on_response`.
+    /// `None` where it lets this one pass. It goes on beside the other hooks, and may outlive this.
+    fn flow(&mut self, _side: Side, _exchange: &Exchange) -> Option<Box<dyn Flow>> {
+        None
+    }
+
     /// Exactly once when the exchange has ended, also after a client abort.
     fn on_log<'a>(&'a mut self, _exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
         Step::Done(Ok(()))
     }
+}
+
+/// A plugin on a body that flows through it.
+pub trait Flow {
+    /// The next piece, without its content coding where that is one that is known; in the end once more, with `last`
+    /// and no bytes. Not called again before what it returned has come to its end.
+    fn piece(&mut self, piece: Bytes, last: bool) -> Step<'static, Piece>;
 }

@@ -17,6 +17,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// Memory of one instance on one worker, in bytes. Default: 64 MiB.
     pub memory: usize,
+    /// The most bytes of a body that it may read as a whole. Default: 1 MiB.
+    pub body: usize,
 }
 
 impl Default for Limits {
@@ -27,6 +29,7 @@ impl Default for Limits {
             stall: Duration::from_millis(5),
             deadline: Duration::from_secs(10),
             memory: 64 << 20,
+            body: 1 << 20,
         }
     }
 }

@@ -27,6 +27,19 @@ pub enum Verdict {
     Fail(String),
 }
 
+/// What a body hook makes of a piece.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// It goes on as it is.
+    Pass,
+    /// These bytes go on instead; none at all holds the piece back.
+    Replace(Bytes),
+    /// Of a request whose response has not begun: answer with this instead.
+    Respond(Reply),
+    /// The plugin could not do its work; its failure policy says what happens. The text goes to the log only.
+    Fail(String),
+}
+
 /// What `select_upstream` returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

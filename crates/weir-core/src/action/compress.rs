@@ -6,10 +6,11 @@ use std::task::{Context, Poll, ready};
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
 use async_compression::{Level, brotli, zstd};
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use tokio::io::AsyncWrite;
+use weir_plugin::message;
 
 use super::error::quality;
 use crate::body::Body;
@@ -51,25 +52,7 @@ pub fn compress(
             Encoding::Gzip => "gzip",
         }),
     );
-    for name in [
-        header::CONTENT_LENGTH,
-        header::ACCEPT_RANGES,
-        HeaderName::from_static("content-md5"),
-        HeaderName::from_static("content-digest"),
-        HeaderName::from_static("repr-digest"),
-        HeaderName::from_static("digest"),
-    ] {
-        headers.remove(name);
-    }
-    // RFC 9110, section 8.8.3.3: other bytes, so no longer the same strong tag.
-    let weak = headers.get(header::ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).and_then(|tag| {
-        let mut weak = b"W/".to_vec();
-        weak.extend_from_slice(tag.as_bytes());
-        HeaderValue::try_from(weak).ok()
-    });
-    if let Some(weak) = weak {
-        headers.insert(header::ETAG, weak);
-    }
+    message::body::changed(headers);
     response.map(|body| Body::stream(Compressed::new(body, encoding)))
 }
 

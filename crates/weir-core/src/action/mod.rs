@@ -1,6 +1,7 @@
 //! What a route does without an upstream: redirects, fixed answers, files; error responses and compression.
 
 pub mod compress;
+pub mod decompress;
 pub mod error;
 pub mod files;
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::headers::{Facts, fill};
 
 pub use compress::compress;
+pub use decompress::decompress;
 
 /// A redirect to `to`, in which `{scheme} {host} {path} {query}` and captures are filled in (RFC 9110, section
 /// 15.4). A `?` is left out where the query that follows it is empty. A path is never made into another host: what

@@ -1,16 +1,23 @@
 //! The plugins of a route, in order.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use http::Response;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body::Body as _;
 use tokio::task::spawn_local;
-use weir_plugin::{Held, OnFailure, Phase, Selection, Step, Target, Verdict, Visit};
+use weir_plugin::message::body;
+use weir_plugin::message::headers::Side;
+use weir_plugin::{Exchange, Held, OnFailure, Phase, Selection, Step, Target, Verdict, Visit};
 
 use super::admit::normalise;
+use super::content::{Answered, Flowing};
 use super::from_reply;
+use crate::action::decompress;
 use crate::body::Body;
 use crate::error::{Error, Kind, Result};
+use crate::headers::is_bodiless;
 use crate::instances::Running;
 use crate::net::InTurns;
 use crate::route::CompiledRoute;
@@ -51,6 +58,45 @@ impl Chain {
         Ok(Chain(links.into()))
     }
 
+    /// Whether there is no plugin.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The most bytes of a body that any of the plugins may read.
+    pub(crate) fn most_of_a_body(&self) -> usize {
+        self.0.iter().map(|link| link.running.policy.limits.body).max().unwrap_or_default()
+    }
+
+    /// Leads the body of a request through the plugins that want to see it pass, in order.
+    pub(super) fn flow_request(&mut self, x: &mut Held, body: Body, answered: &Answered) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        let links = self.0.iter_mut().filter(|link| link.running.hooks.request_body);
+        let mut headers = std::mem::take(&mut x.headers);
+        let body = flow(links, Side::Request, x, &mut headers, body, Some(answered));
+        x.headers = headers;
+        body
+    }
+
+    /// Leads the body of a response through the plugins that want to see it pass, in reverse order.
+    pub(super) fn flow_response(&mut self, x: &Exchange, response: Response<Body>) -> Response<Body> {
+        if !self.0.iter().any(|link| link.running.hooks.response_body) {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        if x.method == Method::HEAD {
+            // What would be said of the body that a plugin makes of it is not known.
+            body::decoded(&mut parts.headers);
+            body::changed(&mut parts.headers);
+        }
+        let body = if is_bodiless(&x.method, parts.status) { Body::Empty } else { body };
+        let links = self.0.iter_mut().rev().filter(|link| link.running.hooks.response_body);
+        let body = flow(links, Side::Response, x, &mut parts.headers, body, None);
+        Response::from_parts(parts, body)
+    }
+
     /// Runs `on_request` in order, up to the first plugin that answers.
     /// A path that one has set is brought into the form that those of clients have.
     pub(crate) async fn on_request(
@@ -85,7 +131,7 @@ impl Chain {
             match bounded(&link.running, link.visit.select_upstream(x, from)).await.flatten() {
                 Ok(Target::Default) => {}
                 Ok(target) => return Ok(target),
-                Err(message) => link.running.failed(x, "select_upstream", message)?,
+                Err(message) => link.running.failed(&Whose::of(x), "select_upstream", message)?,
             }
         }
         Ok(Target::Default)
@@ -129,14 +175,42 @@ impl Chain {
         for link in self.0.iter_mut().filter(|link| link.running.hooks.log) {
             let logged = bounded(&link.running, link.visit.on_log(&mut x)).await.flatten();
             if let Err(message) = logged {
-                link.running.tell(&x, "on_log", &message);
+                link.running.tell(&Whose::of(&x), "on_log", &message);
             }
         }
     }
 }
 
+/// Leads a body through plugins. Without its content coding, from the first one on.
+fn flow<'a>(
+    links: impl Iterator<Item = &'a mut Link>,
+    side: Side,
+    x: &Exchange,
+    headers: &mut HeaderMap,
+    mut body: Body,
+    answered: Option<&Answered>,
+) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let mut first = true;
+    for link in links {
+        let Some(flow) = link.visit.flow(side, x) else { continue };
+        if std::mem::replace(&mut first, false) {
+            if let Some(coding) = body::coding(headers) {
+                let kind = if side == Side::Request { Kind::BadRequest } else { Kind::UpstreamInvalid };
+                body = decompress(body, coding, kind);
+                body::decoded(headers);
+            }
+            body::changed(headers);
+        }
+        body = Flowing::through(body, flow, link.running.clone(), Whose::of(x), answered.cloned());
+    }
+    body
+}
+
 /// Waits for a hook for as long as it may take.
-async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result<T, String> {
+pub(super) async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result<T, String> {
     match step {
         Step::Done(value) => Ok(value),
         Step::Wait(waiting) => {
@@ -153,21 +227,37 @@ impl Running {
         match verdict {
             Verdict::Proceed => Ok(None),
             Verdict::Respond(reply) => from_reply(reply).map(Some),
-            Verdict::Fail(message) => self.failed(x, hook, message).map(|()| None),
+            Verdict::Fail(message) => self.failed(&Whose::of(x), hook, message).map(|()| None),
         }
     }
 
     /// What happens when the plugin has failed.
-    fn failed(&self, x: &Held, hook: &str, message: String) -> Result<()> {
-        self.tell(x, hook, &message);
+    ///
+    /// # Errors
+    /// Where the exchange cannot go on without it.
+    pub(super) fn failed(&self, whose: &Whose, hook: &str, message: String) -> Result<()> {
+        self.tell(whose, hook, &message);
         match self.policy.on_failure {
             OnFailure::Open => Ok(()),
             OnFailure::Closed => Err(Error::because(Kind::Plugin, "a plugin failed", message)),
         }
     }
 
-    fn tell(&self, x: &Held, hook: &str, message: &str) {
+    fn tell(&self, whose: &Whose, hook: &str, message: &str) {
         let plugin = self.name.as_str();
-        tracing::error!(plugin, hook, route = %x.route, request_id = ?x.request_id, "{message}");
+        tracing::error!(plugin, hook, route = %whose.route, request_id = ?whose.request_id, "{message}");
+    }
+}
+
+/// What the log has to say whose exchange it was.
+#[derive(Clone)]
+pub(super) struct Whose {
+    route: Arc<str>,
+    request_id: HeaderValue,
+}
+
+impl Whose {
+    fn of(x: &Exchange) -> Self {
+        Whose { route: x.route.clone(), request_id: x.request_id.clone() }
     }
 }

@@ -25,6 +25,7 @@ use crate::upstream::{self, Choice, Endpoint, Group, Http2Sender, Lease, Upload,
 use crate::{headers, path};
 
 /// What an upstream is sent, but for the body: what of the exchange is changed for it.
+#[derive(Default)]
 pub(super) struct Outgoing {
     uri: Option<Uri>,
     headers: Option<HeaderMap>,
@@ -201,14 +202,7 @@ impl Attempts<'_> {
                 client: self.session.listener.spec.http.idle_timeout,
             };
             let attempt = Attempt { x: &tally.x, outgoing: &outgoing, body: replay.next(), patience };
-            let sent = match lease {
-                Lease::Http1 { connection, .. } => {
-                    send_http1(connection, attempt, deadline, downstream).await
-                }
-                Lease::Http2(sender) => {
-                    send_http2(sender, group.spec.tls.is_some(), attempt, deadline, downstream).await
-                }
-            };
+            let sent = send(lease, group.spec.tls.is_some(), attempt, deadline, downstream).await;
             let whole = self.replay.as_ref().is_some_and(Replay::is_whole);
             let idempotent = is_idempotent(&tally.x.method);
             let failed = match sent {
@@ -280,12 +274,12 @@ pub(super) fn is_worth_a_retry(error: &Error) -> bool {
 }
 
 /// Why an attempt failed.
-struct Failed {
-    error: Error,
+pub(super) struct Failed {
+    pub(super) error: Error,
     /// The upstream has begun to answer.
-    answered: bool,
+    pub(super) answered: bool,
     /// The upstream has certainly not processed the request.
-    unprocessed: bool,
+    pub(super) unprocessed: bool,
 }
 
 impl From<Failure> for Failed {
@@ -295,11 +289,25 @@ impl From<Failure> for Failed {
 }
 
 /// A request as one endpoint is sent it.
-struct Attempt<'a> {
-    x: &'a Exchange,
-    outgoing: &'a Outgoing,
-    body: Body,
-    patience: Patience,
+pub(super) struct Attempt<'a> {
+    pub(super) x: &'a Exchange,
+    pub(super) outgoing: &'a Outgoing,
+    pub(super) body: Body,
+    pub(super) patience: Patience,
+}
+
+/// Sends a request on a connection and waits for the head of the response.
+pub(super) async fn send(
+    lease: Lease,
+    tls: bool,
+    attempt: Attempt<'_>,
+    deadline: &mut Deadline,
+    downstream: &mut impl Downstream,
+) -> Result<Response<Body>, Failed> {
+    match lease {
+        Lease::Http1 { connection, .. } => send_http1(connection, attempt, deadline, downstream).await,
+        Lease::Http2(sender) => send_http2(sender, tls, attempt, deadline, downstream).await,
+    }
 }
 
 async fn send_http1(

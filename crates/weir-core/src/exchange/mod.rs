@@ -2,10 +2,13 @@
 //!
 //! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
 //! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
-//! `websocket` (handshakes and relays), `tally` (what the log is told).
+//! `websocket` (handshakes and relays), `chain` and `content`
+//! (plugins, and bodies in their hands), `call` (requests of plugins), `tally` (what the log is told).
 
 mod admit;
+pub(crate) mod call;
 mod chain;
+mod content;
 mod forward;
 mod replay;
 mod tally;
@@ -181,18 +184,35 @@ async fn exchange(
         deadline.set_cap(timeout);
     }
     tally.chain = Chain::new(&session.worker, route).await?;
-    let response = match tally.chain.on_request(&mut tally.x, &snapshot).await? {
-        Some(reply) => reply,
-        None => match &route.spec.action {
-            Action::Upstream(_) => match websocket {
-                Some(settings) => match websocket::open(session, route, tally, settings, deadline).await? {
-                    websocket::Opened::Agreed(agreed) => return Ok(Done::Switch(agreed)),
-                    websocket::Opened::Refused(response) => response,
-                },
-                None => forward::forward(session, route, tally, body, deadline, downstream).await?,
+    let answered = content::Answered::default();
+    if !tally.chain.is_empty() {
+        let most = tally.chain.most_of_a_body();
+        tally.x.request_body = content::lend(body, &tally.x.headers, Kind::BadRequest, most, None);
+        let decided = tally.chain.on_request(&mut tally.x, &snapshot).await;
+        let read = content::take_back(std::mem::take(&mut tally.x.request_body));
+        if let Ok(Some(reply)) = decided {
+            return Ok(Done::Respond(finish(route, session, tally, reply).await?));
+        }
+        // Of a body that broke off while a plugin read it, it is not the plugin that has failed.
+        body = read?;
+        decided?;
+        body = tally.chain.flow_request(&mut tally.x, body, &answered);
+    }
+    let response = match &route.spec.action {
+        Action::Upstream(_) => match websocket {
+            Some(settings) => match websocket::open(session, route, tally, settings, deadline).await? {
+                websocket::Opened::Agreed(agreed) => return Ok(Done::Switch(agreed)),
+                websocket::Opened::Refused(response) => response,
             },
-            _ => own_response(route, session, &tally.x).await?,
+            None => {
+                let forwarded = forward::forward(session, route, tally, body, deadline, downstream).await;
+                match answered.take() {
+                    Some(reply) => from_reply(reply)?,
+                    None => forwarded?,
+                }
+            }
         },
+        _ => own_response(route, session, &tally.x).await?,
     };
     Ok(Done::Respond(finish(route, session, tally, response).await?))
 }
@@ -222,11 +242,21 @@ async fn finish(
 ) -> Result<Response<Body>> {
     tally.x.status = response.status();
     if tally.chain.wants_response() {
+        if !headers::is_bodiless(&tally.x.method, response.status()) {
+            let most = tally.chain.most_of_a_body();
+            let body = std::mem::take(response.body_mut());
+            tally.x.response_body =
+                content::lend(body, response.headers(), Kind::UpstreamInvalid, most, None);
+        }
         std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
-        if let Some(reply) = tally.chain.on_response(&mut tally.x).await? {
+        let decided = tally.chain.on_response(&mut tally.x).await;
+        let read = content::take_back(std::mem::take(&mut tally.x.response_body));
+        if let Ok(Some(reply)) = decided {
             response = reply;
             tally.x.status = response.status();
         } else {
+            *response.body_mut() = read?;
+            decided?;
             if tally.x.status.is_informational() {
                 return Err(Error::new(Kind::Plugin, "a plugin made the status an informational one"));
             }
@@ -234,6 +264,7 @@ async fn finish(
             std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
         }
     }
+    response = tally.chain.flow_response(&tally.x, response);
     let edits = &route.spec.response_headers;
     if !edits.is_empty() {
         with_facts(&tally.x, session, |facts| headers::edit(response.headers_mut(), edits, facts));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::Body;
@@ -25,6 +26,7 @@ pub(super) enum Replay {
 pub(super) struct Tape {
     body: Body,
     kept: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
     size: usize,
     limit: usize,
     /// More was read than is kept: it cannot be read again.
@@ -41,10 +43,26 @@ impl Replay {
             Some(0) => Replay::Empty,
             Some(n) if n > limit as u64 => Replay::Once(Some(body)),
             _ if limit == 0 => Replay::Once(Some(body)),
-            _ => {
-                let tape = Tape { body, kept: Vec::new(), size: 0, limit, lost: false, length };
-                Replay::Kept(Rc::new(RefCell::new(tape)))
-            }
+            _ => Replay::taped(body, limit, length),
+        }
+    }
+
+    /// Keeps all that is read.
+    pub(super) fn keep(body: Body) -> Self {
+        let length = body.size_hint().exact();
+        Replay::taped(body, usize::MAX, length)
+    }
+
+    fn taped(body: Body, limit: usize, length: Option<u64>) -> Self {
+        let tape = Tape { body, kept: Vec::new(), trailers: None, size: 0, limit, lost: false, length };
+        Replay::Kept(Rc::new(RefCell::new(tape)))
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Replay::Kept(tape) => tape.borrow().size,
+            _ => 0,
         }
     }
 
@@ -62,7 +80,7 @@ impl Replay {
         match self {
             Replay::Empty => Body::Empty,
             Replay::Once(body) => body.take().unwrap_or_default(),
-            Replay::Kept(tape) => Body::stream(Reader { tape: tape.clone(), at: 0, given: 0 }),
+            Replay::Kept(tape) => Body::stream(Reader { tape: tape.clone(), at: 0, given: 0, ended: false }),
         }
     }
 }
@@ -72,6 +90,7 @@ struct Reader {
     tape: Rc<RefCell<Tape>>,
     at: usize,
     given: u64,
+    ended: bool,
 }
 
 impl HttpBody for Reader {
@@ -89,13 +108,23 @@ impl HttpBody for Reader {
             this.given += data.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(trailers) = tape.trailers.clone() {
+            this.ended = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         let frame = ready!(Pin::new(&mut tape.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            this.at += 1;
-            this.given += data.len() as u64;
-            tape.keep(data);
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                this.at += 1;
+                this.given += data.len() as u64;
+                tape.keep(data);
+            } else {
+                this.ended = true;
+                tape.trailers = frame.trailers_ref().cloned();
+            }
         }
         Poll::Ready(frame)
     }

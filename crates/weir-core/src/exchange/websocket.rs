@@ -209,8 +209,8 @@ impl Switch {
     }
 }
 
-/// A client that is not watched while its handshake is under way.
-struct Patient;
+/// Nobody who could leave meanwhile, or wants to be told.
+pub(super) struct Patient;
 
 impl Downstream for Patient {
     fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -109,13 +109,14 @@ impl UserData for Cookies {
     }
 }
 
-fn list(lua: &Lua, values: impl Iterator<Item = impl AsRef<[u8]>>) -> mlua::Result<Table> {
+/// A list of texts.
+pub(crate) fn list(lua: &Lua, values: impl Iterator<Item = impl AsRef<[u8]>>) -> mlua::Result<Table> {
     let values: mlua::Result<Vec<LuaString>> = values.map(|value| text(lua, value.as_ref())).collect();
     lua.create_sequence_from(values?)
 }
 
 /// A list of tables with `name` and `value`.
-fn pairs(
+pub(crate) fn pairs(
     lua: &Lua,
     pairs: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
 ) -> mlua::Result<Table> {

@@ -1,6 +1,7 @@
 //! Requests and responses as scripts see them. A getter without arguments in the WIT package is a field here, and
 //! `set-x` is an assignment to `x`.
 
+mod body;
 mod connection;
 mod fields;
 mod request;
@@ -11,8 +12,9 @@ use std::cell::OnceCell;
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value};
 use weir_plugin::Error;
 
+pub(crate) use body::Body;
 pub(crate) use connection::Connection;
-pub(crate) use fields::{Cookies, Headers, Query};
+pub(crate) use fields::{Cookies, Headers, Query, list, pairs};
 pub(crate) use request::Request;
 pub(crate) use response::Response;
 

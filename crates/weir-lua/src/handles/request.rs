@@ -4,9 +4,9 @@ use http::Version;
 use mlua::{BorrowedBytes, BorrowedStr, IntoLua, Lua, UserData, UserDataFields, UserDataMethods};
 use weir_plugin::message::headers::Side;
 use weir_plugin::message::{host, scheme, set_group, set_method, set_path, set_query};
-use weir_plugin::{Exchange, Slot};
+use weir_plugin::{Exchange, Limits, Slot};
 
-use super::{Connection, Cookies, Headers, Part, Query, lua_error, strict, text};
+use super::{Body, Connection, Cookies, Headers, Part, Query, lua_error, strict, text};
 
 /// The request of an exchange.
 pub(crate) struct Request {
@@ -15,16 +15,20 @@ pub(crate) struct Request {
     query: Part,
     cookies: Part,
     connection: Part,
+    body: Part,
+    limits: Limits,
 }
 
 impl Request {
-    pub(crate) fn new(slot: Slot) -> Self {
+    pub(crate) fn new(slot: Slot, limits: Limits) -> Self {
         Request {
             slot,
             headers: Part::default(),
             query: Part::default(),
             cookies: Part::default(),
             connection: Part::default(),
+            body: Part::default(),
+            limits,
         }
     }
 
@@ -63,6 +67,9 @@ impl UserData for Request {
         fields.add_field_method_get("query", |lua, this| this.query.get(lua, || Query(this.slot.clone())));
         fields.add_field_method_get("cookies", |lua, this| {
             this.cookies.get(lua, || Cookies(this.slot.clone()))
+        });
+        fields.add_field_method_get("body", |lua, this| {
+            this.body.get(lua, || Body::new(this.slot.clone(), Side::Request, this.limits.clone()))
         });
         fields.add_field_method_get("connection", |lua, this| {
             this.connection.get(lua, || Connection(this.slot.clone()))

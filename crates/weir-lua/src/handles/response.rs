@@ -3,19 +3,21 @@
 use mlua::{UserData, UserDataFields, UserDataMethods};
 use weir_plugin::message::headers::Side;
 use weir_plugin::message::set_status;
-use weir_plugin::{Exchange, Slot};
+use weir_plugin::{Exchange, Limits, Slot};
 
-use super::{Headers, Part, lua_error, strict, text};
+use super::{Body, Headers, Part, lua_error, strict, text};
 
 /// The response of an exchange.
 pub(crate) struct Response {
     slot: Slot,
     headers: Part,
+    body: Part,
+    limits: Limits,
 }
 
 impl Response {
-    pub(crate) fn new(slot: Slot) -> Self {
-        Response { slot, headers: Part::default() }
+    pub(crate) fn new(slot: Slot, limits: Limits) -> Self {
+        Response { slot, headers: Part::default(), body: Part::default(), limits }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Exchange) -> T) -> mlua::Result<T> {
@@ -34,6 +36,9 @@ impl UserData for Response {
         });
         fields.add_field_method_get("headers", |lua, this| {
             this.headers.get(lua, || Headers::new(this.slot.clone(), Side::Response))
+        });
+        fields.add_field_method_get("body", |lua, this| {
+            this.body.get(lua, || Body::new(this.slot.clone(), Side::Response, this.limits.clone()))
         });
     }
 

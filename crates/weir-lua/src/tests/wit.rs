@@ -10,7 +10,7 @@ use mlua::{
 };
 use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
-use crate::handles::{Connection, Cookies, Headers, Query, Request, Response};
+use crate::handles::{Body, Connection, Cookies, Headers, Query, Request, Response};
 use crate::services::Networks;
 
 /// Names that a handle registers: fields as they are, assignments as `set_x`.
@@ -202,13 +202,15 @@ fn of_resource(resolve: &Resolve, interface: &str, resource: &str) -> BTreeSet<S
 fn handles_have_the_same_functions_on_both_sides() {
     let resolve = package();
     for (interface, resource, lua) in [
-        ("http", "request", Names::of::<Request>()),
-        ("http", "response", Names::of::<Response>()),
-        ("http", "headers", Names::of::<Headers>()),
-        ("http", "query", Names::of::<Query>()),
-        ("http", "cookies", Names::of::<Cookies>()),
-        ("http", "connection", Names::of::<Connection>()),
+        ("message", "request", Names::of::<Request>()),
+        ("message", "response", Names::of::<Response>()),
+        ("message", "headers", Names::of::<Headers>()),
+        ("message", "query", Names::of::<Query>()),
+        ("message", "cookies", Names::of::<Cookies>()),
+        ("message", "connection", Names::of::<Connection>()),
+        ("message", "body", Names::of::<Body>()),
         ("ip", "networks", Names::of::<Networks>()),
+        ("http", "response", Names::of::<crate::http::Response>()),
     ] {
         assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
     }

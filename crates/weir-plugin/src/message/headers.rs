@@ -43,7 +43,7 @@ pub fn get_all<'a>(x: &'a Exchange, side: Side, name: &[u8]) -> impl Iterator<It
 pub fn set(x: &mut Exchange, side: Side, name: &[u8], value: &[u8]) -> Result<()> {
     let name = writable(x, side, name)?;
     let value = valid(&name, value)?;
-    let fields = change(x, side);
+    let fields = of_mut(x, side);
     fields.remove(&name);
     append(fields, name, value)
 }
@@ -58,7 +58,7 @@ pub fn add(x: &mut Exchange, side: Side, name: &[u8], value: &[u8]) -> Result<()
     if name == header::HOST {
         return Err(Error::invalid("a request has one host; set it instead"));
     }
-    append(change(x, side), name, value)
+    append(of_mut(x, side), name, value)
 }
 
 /// Removes all values of a name.
@@ -72,7 +72,7 @@ pub fn remove(x: &mut Exchange, side: Side, name: &[u8]) -> Result<()> {
     if name == header::HOST && side == Side::Request {
         return Err(Error::denied("a request needs its host; set another instead"));
     }
-    change(x, side).remove(name);
+    of_mut(x, side).remove(name);
     Ok(())
 }
 
@@ -90,7 +90,8 @@ pub(super) fn append(fields: &mut HeaderMap, name: HeaderName, value: HeaderValu
     Ok(())
 }
 
-fn change(x: &mut Exchange, side: Side) -> &mut HeaderMap {
+/// The fields of one side, to be changed.
+pub(super) fn of_mut(x: &mut Exchange, side: Side) -> &mut HeaderMap {
     match side {
         Side::Request => &mut x.headers,
         Side::Response => &mut x.response_headers,

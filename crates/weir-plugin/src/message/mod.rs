@@ -1,6 +1,8 @@
 //! The rules by which plugins read and change requests and responses. Engines call these and add none of their own.
 
 mod authority;
+pub mod body;
+pub mod call;
 pub mod cookies;
 pub mod headers;
 pub mod query;

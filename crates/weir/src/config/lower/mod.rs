@@ -58,6 +58,8 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
         }
         plan.spec.upstreams.push(spec);
     }
+    let hosts = lower.granted_hosts(raw, &plan.spec.upstreams);
+    plan.spec.upstreams.extend(hosts);
     for (i, route) in raw.routes.iter().enumerate() {
         let at = At::default().key("routes").index(i);
         let plugins = lower.route_plugins(route, raw, &at);

@@ -1,19 +1,22 @@
 //! Plugins: found, read, compiled and run once, so that what is wrong with a script is told with the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use weir_core::spec;
+use weir_plugin::message::call::origin;
 use weir_plugin::settings::{Settings, Value};
-use weir_plugin::{Limits, OnFailure, Plugin, Policy};
+use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
 
 use super::Lower;
 use crate::assemble::plugins::{self, Fault, Problem};
 use crate::config::document::{At, File, Place, Step};
 use crate::config::raw;
 use crate::config::report::{Diagnostic, did_you_mean};
+use crate::config::value::{Leaf, Text};
 
 /// Where plugins are looked for, relative to the file that names them.
 const FOLDER: &str = "plugins";
@@ -82,7 +85,7 @@ impl Lower<'_> {
             Some(path) => self.path(path, &section.key("path")),
             None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
         };
-        let policy = self.policy(raw, &section);
+        let policy = self.policy(raw, config, &section);
         let mut settings: Settings = raw.settings.iter().map(|(k, v)| (k.clone(), value(v))).collect();
         settings.extend(own.iter().map(|(k, v)| (k.clone(), value(v))));
         let what = plugins::What { name: name.to_owned(), path, settings, policy };
@@ -130,7 +133,8 @@ impl Lower<'_> {
         None
     }
 
-    fn policy(&mut self, raw: &raw::Plugin, at: &At) -> Policy {
+    fn policy(&mut self, raw: &raw::Plugin, config: &raw::Config, at: &At) -> Policy {
+        let grants = self.grants(&raw.grants, config, &at.key("grants"));
         let at = at.key("limits");
         let limits = &raw.limits;
         let mut positive = |key: &str, time: Duration, default: Duration| {
@@ -149,14 +153,74 @@ impl Lower<'_> {
                 .help("at least \"1MiB\"");
             memory = default.memory;
         }
+        let body = self.size(limits.body, 0, 64 << 20, &at.key("body")) as usize;
         Policy {
-            limits: Limits { cpu, slice, stall, deadline, memory },
+            limits: Limits { cpu, slice, stall, deadline, memory, body },
             on_failure: match raw.on_failure {
                 raw::OnFailure::Closed => OnFailure::Closed,
                 raw::OnFailure::Open => OnFailure::Open,
             },
-            grants: weir_plugin::Grants::default(),
+            grants,
         }
+    }
+
+    fn grants(&mut self, raw: &raw::PluginGrants, config: &raw::Config, at: &At) -> Grants {
+        for (i, name) in raw.upstreams.iter().enumerate() {
+            if !config.upstreams.contains_key(name) {
+                let known = config.upstreams.keys().map(String::as_str);
+                let label = did_you_mean(name, known).map(|near| format!("did you mean \"{near}\"?"));
+                let at = at.key("upstreams").index(i);
+                self.error(&at, format!("there is no upstream `{name}`"), label.unwrap_or_default());
+            }
+        }
+        let mut hosts = BTreeSet::new();
+        for (i, text) in raw.hosts.iter().enumerate() {
+            match origin(text) {
+                Some(origin) => drop(hosts.insert(origin)),
+                None => drop(
+                    self.error(&at.key("hosts").index(i), format!("\"{text}\" is no server of a URL"), "")
+                        .help(
+                            "scheme and host, and the port if it is another: \"https://login.example.com\"",
+                        ),
+                ),
+            }
+        }
+        Grants {
+            upstreams: raw.upstreams.iter().cloned().collect(),
+            hosts,
+            kv: raw.kv.iter().cloned().collect(),
+        }
+    }
+
+    /// The servers that plugins may call, each a group of its own.
+    pub fn granted_hosts(&mut self, config: &raw::Config, known: &[spec::Upstream]) -> Vec<spec::Upstream> {
+        let mut groups: Vec<spec::Upstream> = Vec::new();
+        for (name, plugin) in &config.plugins {
+            let at = At::default().key("plugins").key(name).key("grants").key("hosts");
+            for (i, text) in plugin.grants.hosts.iter().enumerate() {
+                let Some(origin) = origin(text) else { continue };
+                if known.iter().chain(&groups).any(|group| *group.name == *origin) {
+                    continue;
+                }
+                let https = origin.strip_prefix("https://");
+                let host = https.or(origin.strip_prefix("http://")).unwrap_or(&origin);
+                let own = if https.is_some() { 443 } else { 80 };
+                let port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                let address = if port { host.to_owned() } else { format!("{host}:{own}") };
+                match spec::EndpointAddress::parse(&address) {
+                    Ok(address) => {
+                        let raw = raw::Upstream {
+                            endpoints: vec![raw::Endpoint::Address(Text(address))],
+                            tls: raw::UpstreamTls::Switch(https.is_some()),
+                            ..raw::Upstream::default()
+                        };
+                        groups.push(self.upstream(&origin, &raw, &at.index(i)).0);
+                    }
+                    Err(error) => drop(self.error(&at.index(i), error, "")),
+                }
+            }
+        }
+        groups
     }
 
     fn plugin_problem(&mut self, what: &plugins::What, problem: Problem, origins: &Origins<'_>) {

@@ -21,6 +21,8 @@ pub struct Plugin {
     pub on_failure: OnFailure,
     /// What it may use.
     pub limits: PluginLimits,
+    /// What it may do beyond the request that it is asked about.
+    pub grants: PluginGrants,
 }
 
 /// What happens to a request when a plugin fails.
@@ -48,6 +50,8 @@ pub struct PluginLimits {
     pub deadline: Time,
     /// Memory on each worker.
     pub memory: Bytes,
+    /// The most of a body that it may read as a whole.
+    pub body: Bytes,
 }
 
 impl Default for PluginLimits {
@@ -59,8 +63,21 @@ impl Default for PluginLimits {
             stall: micros(5_000),
             deadline: secs(10),
             memory: kib(64 << 10),
+            body: kib(1 << 10),
         }
     }
+}
+
+/// What a plugin may do beyond the request that it is asked about.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginGrants {
+    /// Upstreams that it may send requests of its own to.
+    pub upstreams: Vec<String>,
+    /// Servers that it may send requests of its own to: "https://login.example.com".
+    pub hosts: Vec<String>,
+    /// Namespaces of the key-value store that it may open beside its own.
+    pub kv: Vec<String>,
 }
 
 /// A plugin of a route.
