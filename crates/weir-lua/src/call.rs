@@ -35,6 +35,8 @@ pub(crate) struct Meter {
     quiet: Cell<Option<Duration>>,
     /// How often it was asked for in vain, past what a script may have where it cannot be interrupted.
     in_vain: Cell<u32>,
+    /// Whether the turn was ended by the interrupt.
+    ended: Cell<bool>,
 }
 
 impl Meter {
@@ -46,6 +48,7 @@ impl Meter {
             processor: Cell::default(),
             quiet: Cell::default(),
             in_vain: Cell::new(0),
+            ended: Cell::new(false),
         })
     }
 
@@ -55,6 +58,7 @@ impl Meter {
         self.processor.set((!spent.is_zero()).then(processor_time));
         self.quiet.set(None);
         self.in_vain.set(0);
+        self.ended.set(false);
     }
 
     /// Processor time of the turn that ends.
@@ -114,6 +118,7 @@ impl Meter {
             {
                 return Err(error);
             }
+            meter.ended.set(true);
             Ok(VmState::Yield)
         });
     }
@@ -157,6 +162,12 @@ struct Call<R: FromLuaMulti> {
     spent: Duration,
     /// Its budget.
     limit: Duration,
+    /// Whether what it waits for may not know of this poll.
+    ///
+    /// Where a turn ends between the begin of a wait and the script's saying that it waits, the next poll only comes to
+    /// where it says so: it does not ask again. One more poll
+    /// asks; without it, what came between the two would be lost.
+    again: bool,
 }
 
 impl<R: FromLuaMulti> Call<R> {
@@ -168,7 +179,7 @@ impl<R: FromLuaMulti> Call<R> {
         arguments: impl IntoLuaMulti,
     ) -> Self {
         let thread = function.call_async(arguments);
-        Call { thread, state: state.clone(), what, spent: Duration::ZERO, limit }
+        Call { thread, state: state.clone(), what, spent: Duration::ZERO, limit, again: false }
     }
 }
 
@@ -189,7 +200,13 @@ impl<R: FromLuaMulti> Future for Call<R> {
             Poll::Pending if self.spent > limit => {
                 Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                let ended = state.meter.ended.get();
+                if std::mem::replace(&mut self.again, ended) && !ended {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Poll::Ready(result) => {
                 state.look_at_memory(result.as_ref().err());
                 Poll::Ready(result)

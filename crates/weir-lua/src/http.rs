@@ -186,6 +186,14 @@ pub(crate) struct Response {
     limits: Limits,
 }
 
+impl Response {
+    /// Makes Lua know it.
+    pub(crate) fn register(lua: &Lua) -> mlua::Result<()> {
+        let (headers, body, limits) = (HeaderMap::new(), Rc::default(), Limits::default());
+        lua.create_userdata(Response { status: 200, headers, body, limits }).map(drop)
+    }
+}
+
 impl UserData for Response {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("status", |_, this| Ok(this.status));

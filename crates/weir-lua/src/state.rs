@@ -56,7 +56,9 @@ impl State {
         });
         let globals = lua.globals();
         globals.set("weir", host::table(&lua, &state, policy, services)?)?;
-        // Made before the prelude takes the functions of coroutines for its own.
+        // Handles with methods that wait are known before the prelude takes the functions of coroutines for its own.
+        crate::handles::Body::register(&lua)?;
+        crate::http::Response::register(&lua)?;
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;
         let plain = lua.create_function(|_, error: Value| match error {

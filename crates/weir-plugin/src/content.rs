@@ -38,6 +38,8 @@ struct Inner {
     read: BytesMut,
     /// Whether nothing more comes from the source.
     whole: bool,
+    /// Whether the source broke off.
+    broken: bool,
     replaced: Option<Bytes>,
 }
 
@@ -61,7 +63,11 @@ impl Content {
             within(inner.read.len(), limit)?;
             let Some(source) = &mut inner.source else { break };
             match ready!(source.poll_piece(cx)) {
-                Some(piece) => inner.read.extend_from_slice(&piece?),
+                Some(Ok(piece)) => inner.read.extend_from_slice(&piece),
+                Some(Err(error)) => {
+                    inner.broken = !matches!(error, Error::TooLarge(_));
+                    return Poll::Ready(Err(error));
+                }
                 None => inner.whole = true,
             }
         }
@@ -86,6 +92,11 @@ impl Content {
             }
             _ => Poll::Ready(None),
         }
+    }
+
+    /// Whether it broke off while it was read.
+    pub fn is_broken(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.broken)
     }
 
     /// Puts something else in the place of the body, whether it was read or not.

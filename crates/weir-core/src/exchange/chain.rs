@@ -98,7 +98,8 @@ impl Chain {
     }
 
     /// Runs `on_request` in order, up to the first plugin that answers.
-    /// A path that one has set is brought into the form that those of clients have.
+    /// A path that one has set is brought into the form that those of clients have. A plugin that fails because the
+    /// body broke off is no failure of the plugin: whoever takes the body back is told.
     pub(crate) async fn on_request(
         &mut self,
         x: &mut Held,
@@ -111,6 +112,9 @@ impl Chain {
             if let Err(error) = normalise(x, snapshot) {
                 x.uri = before;
                 verdict = Verdict::Fail(format!("the path that it has set cannot be: {}", error.detail()));
+            }
+            if matches!(verdict, Verdict::Fail(_)) && x.request_body.is_broken() {
+                return Ok(None);
             }
             if let Some(response) = link.running.verdict(x, "on_request", verdict)? {
                 return Ok(Some(response));
@@ -153,6 +157,9 @@ impl Chain {
         for link in self.0.iter_mut().rev().filter(|link| link.running.hooks.response) {
             let verdict = bounded(&link.running, link.visit.on_response(x)).await;
             let verdict = verdict.unwrap_or_else(Verdict::Fail);
+            if matches!(verdict, Verdict::Fail(_)) && x.response_body.is_broken() {
+                return Ok(None);
+            }
             if let Some(response) = link.running.verdict(x, "on_response", verdict)? {
                 return Ok(Some(response));
             }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::ready;
 
 use bytes::Bytes;
-use mlua::{LuaString, UserData, UserDataMethods};
+use mlua::{Lua, LuaString, UserData, UserDataMethods};
 use weir_plugin::message::body;
 use weir_plugin::message::headers::Side;
 use weir_plugin::{Limits, Slot};
@@ -21,6 +21,11 @@ pub(crate) struct Body {
 impl Body {
     pub(crate) fn new(slot: Slot, side: Side, limits: Limits) -> Self {
         Body { slot, side, limits }
+    }
+
+    /// Makes Lua know it.
+    pub(crate) fn register(lua: &Lua) -> mlua::Result<()> {
+        lua.create_userdata(Body::new(Slot::default(), Side::Request, Limits::default())).map(drop)
     }
 
     fn name(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! What scripts are lent, on the real services.
 
 use super::*;
+use std::pin::Pin;
 use std::time::Duration;
 
 #[test]
@@ -99,4 +100,48 @@ fn a_wait_goes_through_coroutines_and_can_be_cancelled() {
     assert!(waiting("weir.time.sleep(3600)", Duration::from_millis(20)).is_none(), "given up");
     let body = "coroutine.wrap(function() weir.time.sleep(3600) end)()";
     assert!(waiting(body, Duration::from_millis(20)).is_none(), "given up");
+}
+
+/// A clock on which it takes a while to begin to wait.
+#[derive(Debug)]
+struct Slow;
+
+impl weir_plugin::services::Clock for Slow {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        let mut waiting = Box::pin(tokio::time::sleep(time));
+        Box::pin(std::future::poll_fn(move |cx| {
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < Duration::from_millis(2) {}
+            waiting.as_mut().poll(cx)
+        }))
+    }
+}
+
+#[test]
+fn a_wait_that_begins_at_the_end_of_a_turn_is_woken() {
+    // The turn ends between the begin of the wait and the script's saying so.
+    let text = "return { on_request = function(req) weir.time.sleep(0.005) req.path = '/woken' end }";
+    let limits =
+        Limits { slice: Duration::from_millis(1), cpu: Duration::from_secs(60), ..Limits::default() };
+    let policy = Policy { limits, ..Policy::default() };
+    let services = Services { clock: std::sync::Arc::new(Slow), ..services() };
+    let loading = LuaPlugin::load("test", Source::text("test.lua", text), Settings::new(), policy, services);
+    let plugin = block_on(loading).expect("it loads");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut x = exchange();
+    runtime.block_on(async {
+        let mut visit = visit(&plugin);
+        let hook = visit.on_request(&mut x).finish();
+        // Polled only when it is woken.
+        tokio::time::timeout(Duration::from_secs(10), hook).await.expect("it is woken");
+    });
+    assert_eq!(x.uri.path(), "/woken");
 }
