@@ -1,9 +1,14 @@
 //! The plugins that come with weir, each through a running proxy.
 
-use weir_tests::{Answer, RawClient, Weir, weir};
+use weir_tests::{Answer, RawClient, RawUpstream, Weir, weir};
 
 /// A proxy whose only route has this plugin with these settings (TOML, inline); `more` follows.
 fn start(name: &str, settings: &str, more: &str) -> Weir {
+    start_granted(name, settings, &format!("\n{more}"))
+}
+
+/// The same; what follows may go on with the section of the plugin.
+fn start_granted(name: &str, settings: &str, more: &str) -> Weir {
     let path = weir::root().join("plugins").join(name);
     Weir::start(&format!(
         "workers = 2
@@ -16,9 +21,10 @@ fn start(name: &str, settings: &str, more: &str) -> Weir {
         [plugins.it]
         path = \"{}\"
         settings = {settings}
+        {more}
         [upstreams.app]
         endpoints = [\"demo:\"]
-        {more}",
+        ",
         path.display()
     ))
 }
@@ -200,4 +206,105 @@ fn header_rewrite() {
     assert_eq!(answer.header("x-for"), Some("127.0.0.1 b c"));
     let told = refused("header-rewrite", "{ request = { set = { a = \"{clientip}\" } } }");
     assert!(told.contains("\"{clientip}\" is not known: there are {client_ip}"), "{told}");
+}
+
+/// An upstream that says what it was asked, and refuses what has no token.
+fn login() -> RawUpstream {
+    RawUpstream::start(|_, served| {
+        while let Some(request) = served.request() {
+            let user = request.contains("authorization: let-me-in\r\n");
+            served.send(match user {
+                true => "HTTP/1.1 200 OK\r\nx-user: mary\r\ncontent-length: 2\r\n\r\nok",
+                false => "HTTP/1.1 302 Found\r\nlocation: /login\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 5\r\n\r\nlogin",
+            });
+        }
+    })
+}
+
+#[test]
+fn forward_auth() {
+    let login = login();
+    let more = format!(
+        "grants = {{ upstreams = [\"login\"] }}\n[upstreams.login]\nendpoints = [\"{}\"]\n",
+        login.address()
+    );
+    let settings =
+        "{ upstream = \"login\", path = \"/verify\", response_headers = [\"x-user\", \"x-role\"] }";
+    let weir = start_granted("forward-auth", settings, &more);
+    let answer = ask(&weir, "GET /echo?a=b\nauthorization: let-me-in\nx-user: admin\nx-role: root");
+    let text = answer.text();
+    assert_eq!(answer.status, 200);
+    assert!(text.contains("x-user: mary") && !text.contains("admin") && !text.contains("x-role"), "{text}");
+    let head = login.head_of("/verify");
+    for field in ["x-forwarded-uri: /echo?a=b", "x-forwarded-host: shop.example", "x-forwarded-method: GET"] {
+        assert!(head.contains(field), "{head}");
+    }
+    let answer = ask(&weir, "POST /echo\nauthorization: wrong\ncontent-length: 0");
+    assert_eq!(
+        (answer.status, answer.header("location"), answer.text().as_str()),
+        (302, Some("/login"), "login")
+    );
+    assert_eq!(answer.all("set-cookie"), ["a=1", "b=2"]);
+    let gone = weir_tests::nginx::free_address();
+    let more = format!("grants = {{ hosts = [\"http://{gone}\"] }}\n");
+    let weir = start_granted("forward-auth", &format!("{{ url = \"http://{gone}/x\" }}"), &more);
+    assert_eq!(ask(&weir, "GET /echo").status, 503);
+    assert!(refused("forward-auth", "{}").contains("says which server is asked"));
+}
+
+#[test]
+fn mirror() {
+    let shadow = RawUpstream::polite();
+    let more = format!(
+        "grants = {{ upstreams = [\"next\"] }}\n[upstreams.next]\nendpoints = [\"{}\"]\n",
+        shadow.address()
+    );
+    let weir = start_granted("mirror", "{ upstream = \"next\", methods = [\"POST\"] }", &more);
+    let mut client = RawClient::connect(weir.address("web"));
+    assert_eq!(ask(&weir, "GET /echo?not").status, 200);
+    client.send("POST /echo?copied HTTP/1.1\r\nhost: shop.example\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 5\r\n\r\nhello");
+    let answer = client.answer("POST");
+    assert!(answer.text().ends_with("hello"), "{}", answer.text());
+    let head = shadow.head_of("/echo?copied");
+    for field in ["POST /echo", "host: shop.example", "x-a: 1\r\nx-a: 2", "x-mirror: 1", "content-length: 5"]
+    {
+        assert!(head.contains(field), "{field}: {head}");
+    }
+    shadow.wait_for("\r\n\r\nhello");
+    let seen: Vec<u8> = shadow.received().into_iter().flat_map(|received| received.bytes).collect();
+    assert!(!String::from_utf8_lossy(&seen).contains("?not"), "only POST is copied");
+}
+
+#[test]
+fn body_rewrite() {
+    let settings = "{ request = { set = { \"user.role\" = \"guest\", \"list.2\" = 5 }, remove = [\"secret\", \"gone.deep\"] }, response = { types = [\"text/plain\"], replace = [{ pattern = \"(?m)^host: .*$\", with = \"host: hidden\" }] } }";
+    let weir = start("body-rewrite", settings, "");
+    let post = |kind: &str, body: &str| {
+        let mut client = RawClient::connect(weir.address("web"));
+        client.send(format!("POST /echo HTTP/1.1\r\nhost: shop.example\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        client.answer("POST").text()
+    };
+    let text =
+        post("application/json; charset=utf-8", "{\"secret\":1,\"user\":{\"name\":\"x\"},\"list\":[1,2]}");
+    assert!(text.contains("\nhost: hidden\n") && !text.contains("shop.example\n\n"), "{text}");
+    let (_, body) = text.split_once("\n\n").expect("a body");
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(body, serde_json::json!({ "user": { "name": "x", "role": "guest" }, "list": [1, 5] }));
+    for (kind, body) in [
+        ("text/html", "{\"secret\":1}"),
+        ("application/json", "{\"secret\":"),
+        ("application/vnd.x+json", "[]"),
+    ] {
+        let text = post(kind, body);
+        assert!(text.ends_with(body) || kind.ends_with("+json"), "{text}");
+    }
+    assert!(refused("body-rewrite", "{}").contains("nothing would change"));
+    assert!(
+        refused("body-rewrite", "{ request = { remove = [\"a..b\"] } }")
+            .contains("\"a..b\" is no path of a field")
+    );
+    assert!(
+        refused("body-rewrite", "{ response = { replace = [{ pattern = \"(\" }] } }")
+            .contains("no regular expression")
+    );
 }
