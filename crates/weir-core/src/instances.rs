@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, spawn_local};
 use weir_plugin::{Hooks, Instance, Plugin, PluginError, Policy, Step};
 
 use crate::net::InTurns;
@@ -25,6 +26,17 @@ pub(crate) struct Running {
     pub(crate) hooks: Hooks,
     pub(crate) instance: Rc<dyn Instance>,
     since: Instant,
+    /// Runs its timers.
+    background: Option<Background>,
+}
+
+/// A task that ends with what it is for.
+struct Background(AbortHandle);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// All plugins that run on this worker, by the address of the plugin.
@@ -79,6 +91,20 @@ impl Instances {
     }
 }
 
+/// Calls `on_timer` whenever a timer of an instance is over.
+fn run_timers(running: &rc::Weak<Running>, hooks: Hooks, instance: &dyn Instance) -> Option<Background> {
+    let timers = instance.timers().filter(|_| hooks.timer)?;
+    let running = running.clone();
+    let task = spawn_local(async move {
+        loop {
+            let name = timers.next().await;
+            let Some(running) = running.upgrade() else { return };
+            running.beside("on_timer", running.instance.on_timer(name)).await;
+        }
+    });
+    Some(Background(task.abort_handle()))
+}
+
 impl Seat {
     fn running(&self) -> Option<Rc<Running>> {
         self.running.borrow().as_ref().filter(|running| !running.instance.is_spent()).cloned()
@@ -113,10 +139,11 @@ impl Seat {
         };
         match started {
             Ok(instance) => {
-                let running = Rc::new(Running {
+                let running = Rc::new_cyclic(|own| Running {
                     name: plugin.name().to_owned(),
                     policy: policy.clone(),
                     hooks: plugin.hooks(),
+                    background: run_timers(own, plugin.hooks(), &*instance),
                     instance,
                     since: Instant::now(),
                 });

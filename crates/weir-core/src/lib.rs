@@ -32,6 +32,7 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod spec;
+mod ticks;
 pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use weir_plugin::services::Services;
-use weir_plugin::{Piece, Policy, Reply, Selection, Target, Verdict, message};
+use weir_plugin::{Error, Piece, Policy, Reply, Selection, Target, Verdict, message};
 
-use crate::handles::text;
+use crate::handles::{lua_error, text};
+use crate::services::seconds;
 use crate::state::{self, State};
 
 /// What `weir.respond` returns.
@@ -44,6 +45,7 @@ pub(crate) fn table(
         })?,
     )?;
     weir.set("log", log(lua, state)?)?;
+    weir.set("timer", timer(lua, state)?)?;
     weir.set("http", crate::http::table(lua, &services.http, policy)?)?;
     crate::services::add(lua, &weir, &state.name, services)?;
     Ok(weir)
@@ -65,6 +67,25 @@ fn log(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
         log.set(name, write)?;
     }
     Ok(log)
+}
+
+fn timer(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let timer = lua.create_table()?;
+    let own = Rc::downgrade(state);
+    let set = lua.create_function(move |_, (name, after): (String, f64)| {
+        let Some(state) = own.upgrade() else { return Ok(()) };
+        if !state.wants_timers.get() {
+            return Err(lua_error(Error::denied("a plugin that sets timers has a hook on_timer(name)")));
+        }
+        state.timers.set(&name, seconds(after)?).map_err(lua_error)
+    })?;
+    timer.set("set", set)?;
+    let own = Rc::downgrade(state);
+    let cancel = lua.create_function(move |_, name: String| {
+        Ok(own.upgrade().is_some_and(|state| state.timers.cancel(&name)))
+    })?;
+    timer.set("cancel", cancel)?;
+    Ok(timer)
 }
 
 /// What may be in the table that `weir.respond` takes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -14,7 +15,7 @@ use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
     Exchange, Flow, Held, Hooks, Instance, Limits, Piece, Plugin, PluginError, Policy, Selection, Slot, Step,
-    Target, Verdict, Visit,
+    Target, Timers, Verdict, Visit,
 };
 
 use crate::call::{For, call, call_alone, call_beside};
@@ -26,7 +27,7 @@ use crate::state::{State, as_table, compiler, kind};
 use crate::values;
 
 /// Names that the table of a plugin may have.
-pub(crate) const KNOWN: [&str; 8] = [
+pub(crate) const KNOWN: [&str; 11] = [
     "config",
     "on_load",
     "on_request",
@@ -35,6 +36,9 @@ pub(crate) const KNOWN: [&str; 8] = [
     "on_response",
     "on_response_body",
     "on_log",
+    "on_timer",
+    "on_tick",
+    "tick_every",
 ];
 
 /// A script that is checked, compiled and configured.
@@ -104,6 +108,7 @@ impl LuaPlugin {
             let line = line_of(text, [wrong.name.as_str()]);
             LoadError::Script(vec![Fault { file: main.clone(), line, message: wrong.message }])
         })?;
+        state.wants_timers.set(hooks.timer.is_some());
         plugin.on_load(&state, &hooks).await.map_err(|error| script(&error))?;
         plugin.hooks = hooks.wanted();
         Ok(plugin)
@@ -168,6 +173,7 @@ impl LuaPlugin {
         let state = self.state().map_err(|e| fault(&e))?;
         let table = self.run(&state).await.map_err(|fault| error(fault.to_string()))?;
         let functions = Functions::take(&table).map_err(|wrong| error(wrong.message))?;
+        state.wants_timers.set(functions.timer.is_some());
         self.on_load(&state, &functions).await.map_err(|e| fault(&e))?;
         Ok(Rc::new(LuaInstance { state, functions }))
     }
@@ -241,6 +247,9 @@ struct Functions {
     response: Option<Hook>,
     response_body: Option<Hook>,
     log: Option<Hook>,
+    timer: Option<Function>,
+    tick: Option<Function>,
+    tick_every: Duration,
 }
 
 /// The line (from 1) where names stand in a table within a table, as near as can be told from the text alone.
@@ -309,6 +318,9 @@ impl Functions {
             response: hook("on_response", 2)?,
             response_body: hook("on_response_body", 2)?,
             log: hook("on_log", 2)?,
+            timer: function("on_timer")?,
+            tick: function("on_tick")?,
+            tick_every: tick_every(table)?,
         })
     }
 
@@ -320,9 +332,28 @@ impl Functions {
             response: self.response.is_some(),
             response_body: self.response_body.is_some(),
             log: self.log.is_some(),
+            timer: self.timer.is_some(),
+            tick: self.tick.is_some().then_some(self.tick_every),
         }
     }
 }
+
+/// Seconds between two ticks.
+fn tick_every(table: &Table) -> Result<Duration, Wrong> {
+    match table.raw_get::<Value>("tick_every").unwrap_or(Value::Nil) {
+        Value::Nil => Ok(TICK_EVERY),
+        value => match value.as_f64().or_else(|| value.as_i64().map(|n| n as f64)) {
+            Some(seconds) if (1.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+            _ => Err(Wrong {
+                name: "tick_every".to_owned(),
+                message: "`tick_every` is a number of seconds from 1 to 86400".to_owned(),
+            }),
+        },
+    }
+}
+
+/// Between two ticks of a plugin that does not say.
+const TICK_EVERY: Duration = Duration::from_secs(60);
 
 /// A script on a worker.
 struct LuaInstance {
@@ -333,6 +364,24 @@ struct LuaInstance {
 impl Instance for LuaInstance {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
         Box::new(LuaVisit { instance: self, slot: Slot::default(), request: None, response: None, ctx: None })
+    }
+
+    fn timers(&self) -> Option<Rc<Timers>> {
+        Some(self.state.timers.clone())
+    }
+
+    fn on_timer(&self, name: String) -> Step<'static, Result<(), String>> {
+        match &self.functions.timer {
+            Some(hook) => call_beside(&self.state, For::Nothing, hook, name, |returned| returned),
+            None => Step::Done(Ok(())),
+        }
+    }
+
+    fn on_tick(&self) -> Step<'static, Result<(), String>> {
+        match &self.functions.tick {
+            Some(hook) => call_beside(&self.state, For::Nothing, hook, (), |returned| returned),
+            None => Step::Done(Ok(())),
+        }
     }
 
     fn is_spent(&self) -> bool {

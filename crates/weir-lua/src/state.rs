@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
-use weir_plugin::Policy;
 use weir_plugin::services::Services;
+use weir_plugin::{Policy, Timers};
 
 use crate::call::{For, Meter};
 use crate::fault::message;
@@ -28,6 +28,9 @@ pub(crate) struct State {
     pub(crate) name: String,
     /// What the call that runs now is for.
     pub(crate) current: RefCell<For>,
+    pub(crate) timers: Rc<Timers>,
+    /// Whether the plugin has a hook for timers.
+    pub(crate) wants_timers: Cell<bool>,
     spent: Cell<bool>,
     memory: usize,
 }
@@ -51,6 +54,8 @@ impl State {
             meter: meter.clone(),
             name: name.to_owned(),
             current: RefCell::default(),
+            timers: Rc::new(Timers::new(services.clock.clone())),
+            wants_timers: Cell::new(false),
             spent: Cell::new(false),
             memory: limits.memory,
         });

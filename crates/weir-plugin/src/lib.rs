@@ -9,7 +9,7 @@
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
-//! with), [`services`] (what it is lent), [`native`] (plugins as Rust closures).
+//! with), [`services`] and [`timers`] (what it is lent), [`native`] (plugins as Rust closures).
 
 pub mod connection;
 pub mod content;
@@ -22,6 +22,7 @@ pub mod plugin;
 pub mod policy;
 pub mod services;
 pub mod settings;
+pub mod timers;
 pub mod verdict;
 
 pub use connection::{ClientCertificate, Connection, Peer, Tls};
@@ -31,4 +32,5 @@ pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
 pub use plugin::{Flow, Hooks, Instance, Plugin, PluginError, Step, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
+pub use timers::Timers;
 pub use verdict::{Candidate, Piece, Reply, Selection, Target, Verdict};

@@ -119,6 +119,8 @@ impl Plugin for Native {
             response: self.response.is_some(),
             response_body: self.response_body.is_some(),
             log: self.log.is_some(),
+            timer: false,
+            tick: None,
         }
     }
 

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::message::headers::Side;
-use crate::{Exchange, Held, Piece, Policy, Selection, Target, Verdict};
+use crate::{Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Hooks {
     pub response_body: bool,
     /// [`Visit::on_log`].
     pub log: bool,
+    /// [`Instance::on_timer`].
+    pub timer: bool,
+    /// [`Instance::on_tick`], so often; at least every second.
+    pub tick: Option<Duration>,
 }
 
 /// Why a plugin could not be made ready.
@@ -70,6 +75,21 @@ impl<T> Step<'_, T> {
 pub trait Instance: 'static {
     /// Begins an exchange.
     fn visit(self: Rc<Self>) -> Box<dyn Visit>;
+
+    /// Timers that the plugin has set on this instance; asked for where it wants [`Instance::on_timer`].
+    fn timers(&self) -> Option<Rc<Timers>> {
+        None
+    }
+
+    /// A timer of this name is over. One at a time.
+    fn on_timer(&self, _name: String) -> Step<'static, Result<(), String>> {
+        Step::Done(Ok(()))
+    }
+
+    /// Every so often, on one worker only.
+    fn on_tick(&self) -> Step<'static, Result<(), String>> {
+        Step::Done(Ok(()))
+    }
 
     /// Whether new exchanges should get a fresh instance, for example because the memory of this one is nearly used
     /// up. What is under way on it comes to its end.

@@ -8,6 +8,7 @@ mod shipped;
 mod sockets;
 mod start;
 mod stop;
+mod timers;
 
 use std::net::SocketAddr;
 

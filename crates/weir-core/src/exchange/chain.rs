@@ -250,6 +250,14 @@ impl Running {
         }
     }
 
+    /// Waits for a hook that belongs to no exchange.
+    pub(crate) async fn beside(&self, hook: &str, step: Step<'static, std::result::Result<(), String>>) {
+        if let Err(message) = bounded(self, step).await.flatten() {
+            let plugin = self.name.as_str();
+            tracing::error!(plugin, hook, "{message}");
+        }
+    }
+
     fn tell(&self, whose: &Whose, hook: &str, message: &str) {
         let plugin = self.name.as_str();
         tracing::error!(plugin, hook, route = %whose.route, request_id = ?whose.request_id, "{message}");

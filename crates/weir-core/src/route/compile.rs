@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
-use weir_plugin::Captures;
+use weir_plugin::{Captures, Plugin};
 
 use crate::spec::{self, PathPattern, Segment};
 use crate::upstream::Group;
@@ -14,6 +14,11 @@ use super::table::Hosts;
 use super::{CompiledRoute, Found, Question, RouteError, Router, condition};
 
 impl Router {
+    /// The plugins of all routes; one that several have comes as often.
+    pub fn plugins(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.routes.iter().flat_map(|route| &route.spec.plugins)
+    }
+
     /// Compiles routes.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::listen::limits::{Census, Loads};
 use crate::snapshot::Snapshot;
 use crate::spec::ListenAddress;
 use crate::worker::{Stage, Worker};
-use crate::{relay, upstream};
+use crate::{relay, ticks, upstream};
 
 /// Idle connections close by themselves when a drain begins; they get at least so long.
 const LEAST_DRAIN: Duration = Duration::from_millis(50);
@@ -195,6 +195,9 @@ async fn serve(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
     }
     spawn_local(accept::receive(worker.clone(), post.handover));
     spawn_local(upstream::sweep(worker.clone()));
+    if worker.index == 0 {
+        spawn_local(ticks::run(worker.clone()));
+    }
     let _ = ready.send(Ok(()));
     let reports = post.reports;
     spawn_local(async move {

@@ -1,0 +1,86 @@
+//! What single calls of a script cost: `cargo bench -p weir-lua`.
+//!
+//! Each measurement is of whole hook calls; what one host call costs is the difference to `empty hook`, divided by
+//! [`TIMES`].
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, StatusCode};
+use weir_lua::{LuaPlugin, Source};
+use weir_plugin::settings::Settings;
+use weir_plugin::{Connection, Exchange, Held, Instance, Peer, Plugin, Policy, Step};
+
+/// How often a hook does what is measured.
+const TIMES: u32 = 10;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+}
+
+fn instance(text: &str) -> Rc<dyn Instance> {
+    let nobody = weir_services::ScriptedClient(|_: &_| Ok((StatusCode::OK, HeaderMap::new(), "".into())));
+    let services = weir_services::local(1 << 20, Arc::new(nobody));
+    let source = Source::text("bench.lua", text);
+    let loading = LuaPlugin::load("bench", source, Settings::new(), Policy::default(), services);
+    let plugin = block_on(loading).unwrap_or_else(|error| panic!("{error:?}"));
+    block_on(plugin.instantiate().finish()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn exchange() -> Held {
+    let address = Peer::Ip(SocketAddr::from(([192, 0, 2, 1], 40_000)));
+    let connection = Rc::new(Connection {
+        id: 1,
+        listener: "web".into(),
+        peer: address.clone(),
+        local: address,
+        tls: None,
+    });
+    let mut x = Exchange::new(1, connection, "app".into());
+    for (name, value) in
+        [("host", "example.com"), ("accept", "*/*"), ("x-tenant", "beta"), ("user-agent", "bench")]
+    {
+        x.headers.insert(name, http::HeaderValue::from_static(value));
+    }
+    Held::new(x)
+}
+
+/// Measures `on_request` of a script, on an exchange each.
+fn measure(c: &mut Criterion, name: &str, text: &str) {
+    let instance = instance(text);
+    let mut x = exchange();
+    c.bench_function(name, |b| {
+        b.iter(|| {
+            let mut visit = instance.clone().visit();
+            let Step::Done(verdict) = visit.on_request(&mut x) else { panic!("{name} waits") };
+            if let weir_plugin::Verdict::Fail(message) = verdict {
+                panic!("{name}: {message}");
+            }
+        });
+    });
+}
+
+fn all(c: &mut Criterion) {
+    let hook =
+        |parameters: &str, body: &str| format!("return {{ on_request = function({parameters}) {body} end }}");
+    let often = |what: &str| hook("req, ctx", &what.repeat(TIMES as usize));
+    measure(c, "empty hook", &hook("", ""));
+    measure(c, "empty hook with a request", &hook("req", "return"));
+    measure(c, "path", &often("local a = req.path "));
+    measure(c, "header get", &often("local a = req.headers:get('x-tenant') "));
+    measure(c, "header set", &often("req.headers:set('x-gateway', 'bench') "));
+    measure(c, "ctx round trip", &often("ctx.a = 'b' local a = ctx.a "));
+    measure(c, "key-value get", &often("local a = weir.kv.get('a') "));
+    measure(c, "arithmetic", &often("local a = 1 for i = 1, 100 do a += i end "));
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
