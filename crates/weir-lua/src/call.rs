@@ -34,6 +34,8 @@ pub(crate) struct Meter {
     quiet: Cell<Option<Duration>>,
     /// How often it was asked for in vain, past what a script may have where it cannot be interrupted.
     in_vain: Cell<u32>,
+    /// Whether the turn was asked to end.
+    asked: Cell<bool>,
 }
 
 impl Meter {
@@ -45,6 +47,7 @@ impl Meter {
             processor: Cell::default(),
             quiet: Cell::default(),
             in_vain: Cell::new(0),
+            asked: Cell::new(false),
         })
     }
 
@@ -54,6 +57,7 @@ impl Meter {
         self.processor.set((!spent.is_zero()).then(processor_time));
         self.quiet.set(None);
         self.in_vain.set(0);
+        self.asked.set(false);
     }
 
     /// Processor time of the turn that ends.
@@ -113,6 +117,7 @@ impl Meter {
             {
                 return Err(error);
             }
+            meter.asked.set(true);
             Ok(VmState::Yield)
         });
     }
@@ -136,6 +141,8 @@ struct Call<R: FromLuaMulti> {
     spent: Duration,
     /// Its budget.
     limit: Duration,
+    /// Whether its last turn was asked to end.
+    asked: bool,
 }
 
 impl<R: FromLuaMulti> Call<R> {
@@ -147,7 +154,7 @@ impl<R: FromLuaMulti> Call<R> {
         arguments: impl IntoLuaMulti,
     ) -> Self {
         let thread = function.call_async(arguments);
-        Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO, limit }
+        Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO, limit, asked: false }
     }
 }
 
@@ -164,6 +171,12 @@ impl<R: FromLuaMulti> Future for Call<R> {
         self.spent += state.meter.end();
         state.current.replace(before);
         let limit = self.limit;
+        // A turn that ended after a wait was looked at and before it was reported goes on with the report: what has
+        // come meanwhile woke this poll, and nobody has looked at it.
+        let asked = std::mem::replace(&mut self.asked, state.meter.asked.get());
+        if asked && !self.asked && polled.is_pending() {
+            cx.waker().wake_by_ref();
+        }
         match polled {
             Poll::Pending if self.spent > limit => {
                 Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))

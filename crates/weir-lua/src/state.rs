@@ -40,6 +40,17 @@ impl State {
         limits: &Limits,
         services: &Services,
     ) -> mlua::Result<Rc<State>> {
+        Self::with(name, compiled, limits, services, |_| Ok(()))
+    }
+
+    /// The same, with functions that `make` makes: those that wait must be made before the prelude runs.
+    pub(crate) fn with(
+        name: &str,
+        compiled: &Rc<Compiled>,
+        limits: &Limits,
+        services: &Services,
+        make: impl FnOnce(&Lua) -> mlua::Result<()>,
+    ) -> mlua::Result<Rc<State>> {
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
         let options = LuaOptions::new().thread_pool_size(THREADS);
@@ -55,6 +66,7 @@ impl State {
         });
         let globals = lua.globals();
         globals.set("weir", host::table(&lua, &state, services)?)?;
+        make(&lua)?;
         // Made before the prelude takes the functions of coroutines for its own.
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod test;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -46,6 +47,9 @@ enum Command {
     /// Tell which route and upstream a request would take, and why each other route would not.
     #[command(after_help = EXIT_CODES)]
     Explain(explain::Explain),
+    /// Run tests of plugins, without a proxy.
+    #[command(after_help = test::AFTER)]
+    Test(test::Test),
     /// Print the JSON Schema of the configuration.
     Schema,
 }
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         },
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
+        Command::Test(test) => test.run(),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
     }
 }
