@@ -3,6 +3,7 @@
 mod demo;
 mod explain;
 mod plugins;
+mod scripts;
 mod shipped;
 mod sockets;
 mod start;

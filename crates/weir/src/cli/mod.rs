@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod new;
 mod test;
 
 use std::io::IsTerminal;
@@ -50,6 +51,9 @@ enum Command {
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
+    /// Begin a plugin.
+    #[command(subcommand)]
+    New(new::New),
     /// Print the JSON Schema of the configuration.
     Schema,
 }
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
         Command::Test(test) => test.run(),
+        Command::New(new) => new.run(),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
     }
 }
@@ -111,6 +116,14 @@ fn complain(report: &Report) {
     let text = report.render(colored(&std::io::stderr()));
     // Nothing is left to tell it to when standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells what cannot be, and the exit code for that.
+fn refuse(message: &str) -> ExitCode {
+    use std::io::Write;
+    // Nothing is left to tell it to when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// Writes to standard output; a reader that went away is not worth a panic.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::{colored, print};
+use super::{colored, print, refuse};
 use crate::run::EXIT_CONFIG;
 use crate::testing::report::{self, Colours};
 use crate::testing::{Suite, find, junit, run};
@@ -41,7 +41,7 @@ impl Test {
         }
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return complain(&format!("no event loop to watch in: {error}")),
+            Err(error) => return refuse(&format!("no event loop to watch in: {error}")),
         };
         let mut watcher = Watcher::over(&self.paths);
         loop {
@@ -56,7 +56,7 @@ impl Test {
     fn once(&self) -> ExitCode {
         let found = match find::find(&self.paths) {
             Ok(found) => found,
-            Err(message) => return complain(&message),
+            Err(message) => return refuse(&message),
         };
         let colours = Colours::new(colored(&std::io::stdout()));
         let begun = Instant::now();
@@ -70,7 +70,7 @@ impl Test {
         if let Some(path) = &self.junit
             && let Err(error) = std::fs::write(path, junit::report(&suites))
         {
-            return complain(&format!("{}: {error}", path.display()));
+            return refuse(&format!("{}: {error}", path.display()));
         }
         exit_code(&suites)
     }
@@ -84,11 +84,4 @@ fn exit_code(suites: &[Suite]) -> ExitCode {
         true => ExitCode::from(1),
         false => ExitCode::SUCCESS,
     }
-}
-
-fn complain(message: &str) -> ExitCode {
-    use std::io::Write;
-    // Nothing is left to tell it to when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    ExitCode::from(EXIT_CONFIG)
 }

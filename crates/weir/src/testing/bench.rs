@@ -197,3 +197,125 @@ impl weir_lua::testing::Bench for Bench {
         self.patience.clock.advance(time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_lua::Source;
+    use weir_lua::testing::TestFile;
+    use weir_plugin::{Held, Hooks, PluginError, Step, Verdict, Visit};
+
+    use super::*;
+
+    /// A plugin that answers with what another server says.
+    #[derive(Clone, Debug)]
+    struct Asking {
+        services: Services,
+        policy: Policy,
+    }
+
+    impl Plugin for Asking {
+        fn name(&self) -> &str {
+            "asking"
+        }
+
+        fn hooks(&self) -> Hooks {
+            Hooks { request: true, ..Hooks::default() }
+        }
+
+        fn policy(&self) -> &Policy {
+            &self.policy
+        }
+
+        fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, weir_plugin::PluginError>> {
+            let started: Result<Rc<dyn Instance>, PluginError> = Ok(Rc::new(self.clone()));
+            Step::Done(started)
+        }
+    }
+
+    impl Instance for Asking {
+        fn visit(self: Rc<Self>) -> Box<dyn Visit> {
+            Box::new((*self).clone())
+        }
+    }
+
+    impl Visit for Asking {
+        fn on_request<'a>(&'a mut self, x: &'a mut Held) -> Step<'a, Verdict> {
+            Step::Wait(Box::pin(async move {
+                let call = HttpCall {
+                    group: "login".into(),
+                    method: http::Method::POST,
+                    target: x.uri.path_and_query().cloned().expect("it has one"),
+                    headers: http::HeaderMap::new(),
+                    body: "who".into(),
+                    timeout: Duration::from_secs(1),
+                };
+                // A bound of the plugin's own, which must not be over before the test has answered.
+                let late = self.services.clock.sleep(call.timeout);
+                let answer = tokio::select! {
+                    answer = self.services.http.send(call) => answer,
+                    () = late => Err(Error::Timeout),
+                };
+                match answer {
+                    Ok(mut answer) => {
+                        let body = poll_fn(|cx| answer.body.poll_read(cx, 1000)).await.expect("it is short");
+                        let (status, headers) = (answer.status, answer.headers);
+                        Verdict::Respond(weir_plugin::Reply { status, headers, body })
+                    }
+                    Err(error) => Verdict::Fail(error.to_string()),
+                }
+            }))
+        }
+    }
+
+    /// Runs a test of a plugin that asks.
+    fn check(test: &str) -> Result<(), String> {
+        let loader: Loader = Box::new(|_, policy, services| {
+            let plugin: Arc<dyn Plugin> = Arc::new(Asking { services, policy });
+            Box::pin(std::future::ready(Ok(plugin)))
+        });
+        let text = format!("return {{ it = function(t) {test} end }}");
+        let file = TestFile::new("asking", Source::text("plugin.lua", "return {}"), "plugin_test.lua", text);
+        let bench = Bench::new(loader, Lines::default());
+        let services = bench.services.clone();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop");
+        let run = runtime.block_on(file.expect("it compiles").run("it", &services, bench));
+        run.map_err(|failure| failure.fault.to_string())
+    }
+
+    #[test]
+    fn a_test_answers_calls_of_the_plugin() {
+        let answered = check(
+            r#"
+            t:http(function(call)
+              weir.time.now()
+              return { status = 202, headers = { ["x-a"] = "1" }, body = "you" }
+            end)
+            local x = t:plugin():exchange { path = "/a?b" }
+            t:equal(x.response, { status = 202, headers = { ["x-a"] = "1" }, body = "you" })
+            t:equal(t.calls, {
+              { upstream = "login", method = "POST", path = "/a?b", headers = {}, body = "who" },
+            })
+            "#,
+        );
+        assert_eq!(answered, Ok(()));
+    }
+
+    #[test]
+    fn calls_that_nobody_answers_fail_and_say_how() {
+        let told = check(
+            "t:match(t:plugin():exchange().failure, 'the test answers no calls %(POST / of login%); it does with t:http')",
+        );
+        assert_eq!(told, Ok(()));
+    }
+
+    #[test]
+    fn an_error_in_the_answers_is_one_of_the_test() {
+        let failed =
+            check("t:http(function() error('mine') end) t:plugin():exchange()").expect_err("it fails");
+        assert!(failed.contains("plugin_test.lua:1: mine"), "{failed}");
+        let failed =
+            check("t:http(function() return { status = 1 } end) t:equal(t:plugin():exchange().failure, nil)");
+        assert!(failed.expect_err("it fails").contains("1 is no status"));
+    }
+}
