@@ -43,7 +43,7 @@ fn exit_codes_and_paths() {
     assert!(told.contains("1 plugin without tests"), "{told}");
     for (path, message) in [
         ("plugins/nowhere", "No such file"),
-        ("plugins/good/lib", "there are no plugins in this folder"),
+        ("snapshots", "there are no plugins in this folder"),
         ("plugin_tests.rs", "this is no plugin"),
     ] {
         let (code, told, errors) = check(&[path]);
