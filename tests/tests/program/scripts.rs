@@ -79,3 +79,13 @@ fn a_new_plugin_passes_its_tests_and_can_be_put_on_a_route() {
     let odd = weir::run(&["new", "lua", "../mine", "--path", plugins]);
     assert!(odd.code == Some(2) && odd.stderr.contains("is no name of a plugin"), "{}", odd.stderr);
 }
+
+#[test]
+fn definitions_for_editors_are_printed() {
+    let output = weir::run(&["types", "lua"]);
+    assert_eq!(output.code, Some(0));
+    let kept =
+        std::fs::read_to_string(weir::root().join("crates/weir/src/cli/weir.d.luau")).expect("they are kept");
+    assert_eq!(output.stdout, kept);
+    assert!(kept.contains("declare weir: {"), "{kept}");
+}

@@ -56,7 +56,20 @@ enum Command {
     New(new::New),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print definitions of the API for plugins, for editors.
+    #[command(subcommand)]
+    Types(Types),
 }
+
+/// Whose definitions.
+#[derive(Debug, Subcommand)]
+enum Types {
+    /// Luau, in the form of luau-lsp: `weir types lua > weir.d.luau`.
+    Lua,
+}
+
+/// Made by `cargo xtask types`.
+const LUA_TYPES: &str = include_str!("weir.d.luau");
 
 /// How to serve.
 #[derive(Debug, clap::Args)]
@@ -81,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Test(test) => test.run(),
         Command::New(new) => new.run(),
+        Command::Types(Types::Lua) => print(LUA_TYPES),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
     }
 }
