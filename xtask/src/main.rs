@@ -1,10 +1,11 @@
-//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask fuzz`, `cargo xtask bench`.
+//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`.
 
 mod fuzz;
 mod graph;
 mod process;
 mod setup;
 mod test;
+mod types;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ enum Task {
     Setup,
     /// Check the dependency rule alone
     Graph,
+    /// Write the definitions for editors and the reference of the Lua API anew
+    Types,
     /// Feed the parsers random input (needs cargo-fuzz)
     Fuzz {
         /// Targets; all, where none is named
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test { full } => test::run_steps(full),
         Task::Setup => setup::run(),
         Task::Graph => graph::check(),
+        Task::Types => types::write(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
     };

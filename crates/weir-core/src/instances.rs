@@ -27,7 +27,7 @@ pub(crate) struct Running {
     pub(crate) instance: Rc<dyn Instance>,
     since: Instant,
     /// Runs its timers.
-    background: Option<Background>,
+    _background: Option<Background>,
 }
 
 /// A task that ends with what it is for.
@@ -143,7 +143,7 @@ impl Seat {
                     name: plugin.name().to_owned(),
                     policy: policy.clone(),
                     hooks: plugin.hooks(),
-                    background: run_timers(own, plugin.hooks(), &*instance),
+                    _background: run_timers(own, plugin.hooks(), &*instance),
                     instance,
                     since: Instant::now(),
                 });

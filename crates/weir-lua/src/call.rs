@@ -165,8 +165,8 @@ struct Call<R: FromLuaMulti> {
     /// Whether what it waits for may not know of this poll.
     ///
     /// Where a turn ends between the begin of a wait and the script's saying that it waits, the next poll only comes to
-    /// where it says so: it does not ask again. One more poll
-    /// asks; without it, what came between the two would be lost.
+    /// where it says so: it does not ask again. One more poll asks; without it, what came between the two would be
+    /// lost.
     again: bool,
 }
 

@@ -91,7 +91,7 @@ fn timer(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
 /// What may be in the table that `weir.respond` takes.
 const REPLY: [&str; 3] = ["status", "headers", "body"];
 
-fn respond(what: &Value) -> mlua::Result<Reply> {
+pub(crate) fn respond(what: &Value) -> mlua::Result<Reply> {
     let wrong = |message: String| mlua::Error::RuntimeError(format!("weir.respond: {message}"));
     let Value::Table(table) = what else {
         let kind = state::kind(what);

@@ -5,7 +5,8 @@
 //!
 //! In reading order: [`Source`] (a script and the files beside it), [`LuaPlugin`] (checked and compiled), `state` (a
 //! Lua state of a plugin on a worker), `call` (running a hook: turns, budgets, cancelling), `handles` (requests and
-//! responses as scripts see them), `host` (the table `weir`), `services` (what it lends), `values` (settings and JSON).
+//! responses as scripts see them), `host` (the table `weir`), `services` (what it lends), `values` (settings and JSON),
+//! [`testing`] (tests of plugins, as scripts).
 
 mod call;
 mod fault;
@@ -16,6 +17,7 @@ mod plugin;
 mod services;
 mod source;
 mod state;
+pub mod testing;
 mod values;
 
 #[cfg(test)]

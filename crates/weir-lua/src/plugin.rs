@@ -75,21 +75,11 @@ impl LuaPlugin {
         policy: Policy,
         services: Services,
     ) -> Result<LuaPlugin, LoadError> {
-        let mut code = BTreeMap::new();
-        let mut faults = Vec::new();
-        for (file, text) in &source.files {
-            match compile(file, text) {
-                Ok(compiled) => drop(code.insert(file.clone(), compiled)),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        if !faults.is_empty() {
-            return Err(LoadError::Script(faults));
-        }
+        let Compiled { source, code } = Compiled::new(source).map_err(LoadError::Script)?;
         let mut plugin = LuaPlugin {
             name: name.to_owned(),
-            source: Arc::new(source),
-            code: Arc::new(code),
+            source,
+            code,
             settings,
             policy,
             services,
@@ -207,12 +197,33 @@ impl Plugin for LuaPlugin {
 }
 
 /// A script's code, as a state loads it.
+#[derive(Clone)]
 pub(crate) struct Compiled {
     pub(crate) source: Arc<Source>,
     code: Arc<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Compiled {
+    /// Compiles every file.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub(crate) fn new(source: Source) -> Result<Self, Vec<Fault>> {
+        let mut code = BTreeMap::new();
+        let mut faults = Vec::new();
+        for (file, text) in &source.files {
+            match compile(file, text) {
+                Ok(compiled) => drop(code.insert(file.clone(), compiled)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() {
+            Ok(Compiled { source: Arc::new(source), code: Arc::new(code) })
+        } else {
+            Err(faults)
+        }
+    }
+
     /// The function that is a file.
     pub(crate) fn load(&self, lua: &Lua, file: &str) -> mlua::Result<Function> {
         let code = self.code.get(file).map(Vec::as_slice).unwrap_or_default();

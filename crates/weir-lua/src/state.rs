@@ -43,6 +43,17 @@ impl State {
         policy: &Policy,
         services: &Services,
     ) -> mlua::Result<Rc<State>> {
+        Self::with(name, compiled, policy, services, |_| Ok(()))
+    }
+
+    /// The same, with functions that `make` makes: those that wait must be made before the prelude runs.
+    pub(crate) fn with(
+        name: &str,
+        compiled: &Rc<Compiled>,
+        policy: &Policy,
+        services: &Services,
+        make: impl FnOnce(&Lua) -> mlua::Result<()>,
+    ) -> mlua::Result<Rc<State>> {
         let limits = &policy.limits;
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
@@ -64,6 +75,8 @@ impl State {
         // Handles with methods that wait are known before the prelude takes the functions of coroutines for its own.
         crate::handles::Body::register(&lua)?;
         crate::http::Response::register(&lua)?;
+        make(&lua)?;
+        // Made before the prelude takes the functions of coroutines for its own.
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;
         let plain = lua.create_function(|_, error: Value| match error {

@@ -9,7 +9,8 @@
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
-//! with), [`services`] and [`timers`] (what it is lent), [`native`] (plugins as Rust closures).
+//! with), [`services`] and [`timers`] (what it is lent), [`native`] (plugins as Rust closures), [`scenario`] (exchanges
+//! of tests).
 
 pub mod connection;
 pub mod content;
@@ -20,6 +21,7 @@ pub mod message;
 pub mod native;
 pub mod plugin;
 pub mod policy;
+pub mod scenario;
 pub mod services;
 pub mod settings;
 pub mod timers;

@@ -1,12 +1,13 @@
 //! The key-value store of this process, shared by all workers.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use weir_plugin::error::{Error, Result};
-use weir_plugin::services::KeyValue;
+use weir_plugin::services::{Clock, KeyValue};
 
 /// What an entry costs beside its key and value, in bytes.
 const OVERHEAD: u64 = 96;
@@ -24,6 +25,7 @@ const SHARE: u64 = 16;
 pub struct LocalStore {
     entries: Cache<Key, Entry, Weight>,
     largest: u64,
+    clock: Arc<dyn Clock>,
 }
 
 /// Namespace, a zero byte, key.
@@ -32,7 +34,8 @@ type Key = Vec<u8>;
 #[derive(Clone, Debug)]
 struct Entry {
     value: Bytes,
-    until: Option<Instant>,
+    /// By the monotonic time of the store's clock.
+    until: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,16 +47,6 @@ impl Weighter<Key, Entry> for Weight {
     }
 }
 
-impl Entry {
-    fn new(value: Bytes, ttl: Option<Duration>) -> Self {
-        Entry { value, until: ttl.and_then(|ttl| Instant::now().checked_add(ttl)) }
-    }
-
-    fn is_live(&self) -> bool {
-        self.until.is_none_or(|until| until > Instant::now())
-    }
-}
-
 impl std::fmt::Debug for LocalStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalStore").field("entries", &self.entries.len()).finish_non_exhaustive()
@@ -61,10 +54,19 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl LocalStore {
-    /// An empty store of so many bytes.
-    pub fn new(memory: u64) -> Self {
+    /// An empty store of so many bytes, whose entries live by this clock.
+    pub fn new(memory: u64, clock: Arc<dyn Clock>) -> Self {
         let items = usize::try_from(memory / AVERAGE).unwrap_or(usize::MAX);
-        LocalStore { entries: Cache::with_weighter(items, memory, Weight), largest: memory / SHARE }
+        LocalStore { entries: Cache::with_weighter(items, memory, Weight), largest: memory / SHARE, clock }
+    }
+
+    fn entry(&self, value: Bytes, ttl: Option<Duration>) -> Entry {
+        Entry { value, until: ttl.and_then(|ttl| self.clock.monotonic().checked_add(ttl)) }
+    }
+
+    /// Asks the clock only where the answer depends on it.
+    fn is_live(&self, entry: &Entry) -> bool {
+        entry.until.is_none_or(|until| until > self.clock.monotonic())
     }
 
     fn key(&self, namespace: &str, key: &[u8], value: usize) -> Result<Key> {
@@ -89,7 +91,7 @@ impl LocalStore {
         change: impl Fn(Option<&Entry>) -> Result<(Option<Entry>, T)>,
     ) -> Result<T> {
         let changed = self.entries.entry(key, None, |_, entry| {
-            EntryAction::Retain(change(Some(&*entry).filter(|entry| entry.is_live())).map(
+            EntryAction::Retain(change(Some(&*entry).filter(|entry| self.is_live(entry))).map(
                 |(new, returned)| {
                     if let Some(new) = new {
                         *entry = new;
@@ -118,12 +120,12 @@ impl KeyValue for LocalStore {
     fn get(&self, namespace: &str, key: &[u8]) -> Result<Option<Bytes>> {
         let key = self.key(namespace, key, 0)?;
         let entry = self.entries.get(&key);
-        Ok(entry.filter(Entry::is_live).map(|entry| entry.value))
+        Ok(entry.filter(|entry| self.is_live(entry)).map(|entry| entry.value))
     }
 
     fn set(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()> {
         let key = self.key(namespace, key, value.len())?;
-        self.entries.insert(key, Entry::new(value, ttl));
+        self.entries.insert(key, self.entry(value, ttl));
         Ok(())
     }
 
@@ -143,7 +145,7 @@ impl KeyValue for LocalStore {
             let value = Bytes::from(next.to_string());
             let new = match there {
                 Some(entry) => Entry { value, until: entry.until },
-                None => Entry::new(value, ttl),
+                None => self.entry(value, ttl),
             };
             Ok((Some(new), next))
         })
@@ -160,29 +162,35 @@ impl KeyValue for LocalStore {
         let key = self.key(namespace, key, value.len())?;
         self.change(&key, |there| {
             let same = there.map(|entry| &entry.value[..]) == expected;
-            Ok((same.then(|| Entry::new(value.clone(), ttl)), same))
+            Ok((same.then(|| self.entry(value.clone(), ttl)), same))
         })
     }
 
     fn delete(&self, namespace: &str, key: &[u8]) -> Result<bool> {
         let key = self.key(namespace, key, 0)?;
-        Ok(self.entries.remove(&key).is_some_and(|(_, entry)| entry.is_live()))
+        Ok(self.entries.remove(&key).is_some_and(|(_, entry)| self.is_live(&entry)))
     }
 
     fn ttl(&self, namespace: &str, key: &[u8]) -> Result<Option<Duration>> {
         let key = self.key(namespace, key, 0)?;
-        let entry = self.entries.peek(&key).filter(Entry::is_live);
-        Ok(entry.and_then(|entry| entry.until).map(|until| until.saturating_duration_since(Instant::now())))
+        let entry = self.entries.peek(&key).filter(|entry| self.is_live(entry));
+        Ok(entry.and_then(|entry| entry.until).map(|until| until.saturating_sub(self.clock.monotonic())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ManualClock;
+    use crate::time::SystemClock;
+
+    fn store() -> LocalStore {
+        LocalStore::new(1 << 20, Arc::new(SystemClock::default()))
+    }
 
     #[test]
     fn entries_come_and_go() {
-        let store = LocalStore::new(1 << 20);
+        let store = store();
         let hour = Some(Duration::from_secs(3600));
         assert_eq!(store.get("a", b"k"), Ok(None));
         store.set("a", b"k", "v".into(), hour).expect("there is room");
@@ -207,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_refused_and_the_store_stays_bounded() {
-        let store = LocalStore::new(1 << 20);
+        let store = store();
         assert_eq!(store.set("a", b"k", vec![0; 1 << 17].into(), None), Err(Error::TooLarge(1 << 16)));
         assert_eq!(store.get("a", &[0; 2000]), Err(Error::TooLarge(1024)));
         for i in 0..20_000u32 {
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn many_threads_count_right() {
-        let store = LocalStore::new(1 << 20);
+        let store = store();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -231,5 +239,18 @@ mod tests {
         assert_eq!(store.get("a", b"n"), Ok(Some("8010".into())));
         store.set("a", b"t", "text".into(), None).expect("there is room");
         assert!(store.incr("a", b"t", 1, 0, None).is_err());
+    }
+
+    #[test]
+    fn entries_live_by_the_clock_of_the_store() {
+        let clock = ManualClock::default();
+        let store = LocalStore::new(1 << 20, Arc::new(clock.clone()));
+        store.set("a", b"k", "v".into(), Some(Duration::from_secs(60))).expect("there is room");
+        store.incr("a", b"n", 1, 0, Some(Duration::from_secs(61))).expect("a number");
+        clock.advance(Duration::from_secs(59));
+        assert_eq!(store.ttl("a", b"k"), Ok(Some(Duration::from_secs(1))));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(store.get("a", b"k"), Ok(None));
+        assert_eq!(store.incr("a", b"n", 1, 0, None), Ok(2), "a second later than that one");
     }
 }

@@ -3,7 +3,7 @@
 //! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
 //! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs),
 //! [`assemble`] (what plugs into the data plane), [`banner`]
-//! (what is told at start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log).
+//! (what is told at start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log), [`testing`] (tests of plugins).
 
 pub mod assemble;
 pub mod banner;
@@ -16,4 +16,5 @@ pub mod fuzzing;
 pub mod reload;
 pub mod run;
 pub mod telemetry;
+pub mod testing;
 pub mod watch;

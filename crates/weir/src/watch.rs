@@ -1,4 +1,4 @@
-//! Watching the files of plugins. Folders are watched, not files: editors and deployments put another file in the
+//! Watching the files of plugins and of their tests. Folders are watched, not files: editors and deployments put another file in the
 //! place of one, or point a link elsewhere.
 
 use std::collections::BTreeMap;
@@ -29,21 +29,30 @@ pub struct Watcher {
 impl Watcher {
     /// Watches the files of a plan's plugins. Where that is not possible the log says so, and SIGHUP remains.
     pub fn new(plan: &Plan) -> Self {
+        Self::over(&paths(plan))
+    }
+
+    /// Watches these files and folders.
+    pub fn over(paths: &[PathBuf]) -> Self {
         let (tell, changes) = unbounded_channel();
         let watcher = notify::recommended_watcher(move |event| heard(event, &tell));
         let watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "cannot watch the files of plugins")).ok();
         let mut watcher = Watcher { watcher, folders: BTreeMap::new(), changes, pending: None };
-        watcher.follow(plan);
+        watcher.look_at(paths);
         watcher
     }
 
     /// Watches the files of this plan's plugins instead.
     pub fn follow(&mut self, plan: &Plan) {
+        self.look_at(&paths(plan));
+    }
+
+    /// Watches these files and folders instead.
+    pub fn look_at(&mut self, paths: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
         let mut wanted = BTreeMap::new();
-        for plugin in &plan.plugins {
-            let path = &plugin.what.path;
+        for path in paths {
             if path.is_dir() {
                 wanted.insert(path.clone(), RecursiveMode::Recursive);
             }
@@ -85,6 +94,11 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Where the plugins of a plan are.
+fn paths(plan: &Plan) -> Vec<PathBuf> {
+    plan.plugins.iter().map(|plugin| plugin.what.path.clone()).collect()
 }
 
 fn heard(event: notify::Result<Event>, tell: &UnboundedSender<PathBuf>) {

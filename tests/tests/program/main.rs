@@ -4,6 +4,7 @@ mod bodies;
 mod demo;
 mod explain;
 mod plugins;
+mod scripts;
 mod shipped;
 mod sockets;
 mod start;

@@ -1,4 +1,4 @@
-//! From a script to a plugin. The only module that names the engines.
+//! From a script to a plugin. The only module that names the engines, but for `testing`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

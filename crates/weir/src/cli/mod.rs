@@ -2,6 +2,8 @@
 
 mod check;
 mod explain;
+mod new;
+mod test;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -46,9 +48,28 @@ enum Command {
     /// Tell which route and upstream a request would take, and why each other route would not.
     #[command(after_help = EXIT_CODES)]
     Explain(explain::Explain),
+    /// Run tests of plugins, without a proxy.
+    #[command(after_help = test::AFTER)]
+    Test(test::Test),
+    /// Begin a plugin.
+    #[command(subcommand)]
+    New(new::New),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print definitions of the API for plugins, for editors.
+    #[command(subcommand)]
+    Types(Types),
 }
+
+/// Whose definitions.
+#[derive(Debug, Subcommand)]
+enum Types {
+    /// Luau, in the form of luau-lsp: `weir types lua > weir.d.luau`.
+    Lua,
+}
+
+/// Made by `cargo xtask types`.
+const LUA_TYPES: &str = include_str!("weir.d.luau");
 
 /// How to serve.
 #[derive(Debug, clap::Args)]
@@ -71,6 +92,9 @@ pub fn main() -> ExitCode {
         },
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
+        Command::Test(test) => test.run(),
+        Command::New(new) => new.run(),
+        Command::Types(Types::Lua) => print(LUA_TYPES),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
     }
 }
@@ -106,6 +130,14 @@ fn complain(report: &Report) {
     let text = report.render(colored(&std::io::stderr()));
     // Nothing is left to tell it to when standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells what cannot be, and the exit code for that.
+fn refuse(message: &str) -> ExitCode {
+    use std::io::Write;
+    // Nothing is left to tell it to when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// Writes to standard output; a reader that went away is not worth a panic.

@@ -1,0 +1,389 @@
+//! One exchange through a plugin of any engine, as the data plane would run it (`weir_core::exchange`), but with an
+//! upstream that a test scripts and a clock that it moves.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, TE};
+use http::{HeaderValue, StatusCode, Uri};
+use http_body_util::BodyExt;
+use weir_core::action::error::respond;
+use weir_core::error::Kind;
+use weir_core::headers::remove_hop_by_hop;
+use weir_core::{path, spec::PathPolicy};
+use weir_plugin::message::body;
+use weir_plugin::message::headers::Side;
+use weir_plugin::scenario::{AnsweredBy, Asked, Outcome, Scenario};
+use weir_plugin::services::Clock;
+use weir_plugin::{
+    Connection, Content, Exchange, Held, Instance, OnFailure, Peer, Phase, Piece, Plugin, Reply, Selection,
+    Step, Target, Verdict, Visit,
+};
+use weir_services::ManualClock;
+
+/// How a test waits for a hook: its sleeps take no time but the clock's.
+#[derive(Clone, Debug, Default)]
+pub struct Patience {
+    /// What plugins see.
+    pub clock: ManualClock,
+    /// Calls to other servers that the test has not answered yet: while there are some, no sleep ends.
+    pub calls: Arc<AtomicUsize>,
+}
+
+impl Patience {
+    /// Waits for a hook for as long as it may take by the clock.
+    ///
+    /// # Errors
+    /// When it took longer.
+    pub async fn bounded<T>(&self, deadline: Duration, step: Step<'_, T>) -> Result<T, String> {
+        let mut waiting = match step {
+            Step::Done(value) => return Ok(value),
+            Step::Wait(waiting) => waiting,
+        };
+        let until = self.clock.monotonic().saturating_add(deadline);
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(value) = waiting.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(value));
+                }
+                let left = until.saturating_sub(self.clock.monotonic());
+                match self.clock.next_wake() {
+                    Some(time) if self.calls.load(Ordering::Relaxed) == 0 => {
+                        self.clock.advance(time.min(left));
+                        if time >= left {
+                            let late = format!("it took longer than its deadline of {deadline:?}");
+                            return Poll::Ready(Err(late));
+                        }
+                    }
+                    // It has had its turn, or waits for the test.
+                    _ => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Runs an exchange.
+///
+/// # Errors
+/// When weir would not have taken the request.
+pub async fn run(
+    plugin: &dyn Plugin,
+    instance: Rc<dyn Instance>,
+    scenario: Scenario,
+    patience: &Patience,
+) -> Result<Outcome, String> {
+    let mut run = Run {
+        plugin,
+        visit: instance.visit(),
+        x: Held::new(exchange(&scenario)),
+        patience,
+        request_body: scenario.body.clone(),
+        hash_key: None,
+        answered_by: AnsweredBy::Failure,
+        failure: None,
+    };
+    normalise(&mut run.x.uri).map_err(|error| format!("weir answers this path with 400: {error}"))?;
+    let (status, headers, body) = match run.response(&scenario).await {
+        Ok(reply) => (reply.status, reply.headers, reply.body),
+        Err(kind) => run.answer(kind).await,
+    };
+    run.log().await;
+    let x = &run.x;
+    let endpoint = x.endpoint.clone().filter(|_| run.hash_key.is_none());
+    Ok(Outcome {
+        request: Asked {
+            method: x.method.clone(),
+            uri: x.uri.clone(),
+            headers: x.headers.clone(),
+            body: run.request_body,
+            group: x.upstream.clone(),
+            endpoint,
+            hash_key: run.hash_key,
+        },
+        response: Reply { status, headers, body },
+        answered_by: run.answered_by,
+        failure: run.failure,
+        log: Vec::new(),
+    })
+}
+
+/// The exchange at its begin.
+fn exchange(scenario: &Scenario) -> Exchange {
+    let address = |ip: [u8; 4], port| Peer::Ip(SocketAddr::from((ip, port)));
+    let connection = Connection {
+        id: 1,
+        listener: "test".into(),
+        peer: scenario.client.map_or(Peer::Unix, |ip| Peer::Ip(SocketAddr::new(ip, 40_000))),
+        local: match scenario.client {
+            None => Peer::Unix,
+            Some(_) => address([192, 0, 2, 8], if scenario.tls.is_some() { 443 } else { 80 }),
+        },
+        tls: scenario.tls.clone(),
+    };
+    let mut x = Exchange::new(1, Rc::new(connection), scenario.route.clone());
+    x.request_id = HeaderValue::from_str(&scenario.request_id).unwrap_or(x.request_id);
+    x.captures = scenario.captures.clone();
+    x.method = scenario.method.clone();
+    x.uri = scenario.uri.clone();
+    x.headers = scenario.headers.clone();
+    remove_hop_by_hop(&mut x.headers);
+    x.request_body = content(&scenario.body);
+    x
+}
+
+fn content(body: &Bytes) -> Content {
+    Content::new(Box::new(body.clone()))
+}
+
+/// What a plugin made of a body.
+fn taken(content: &mut Content, body: Bytes) -> Bytes {
+    std::mem::take(content).into_parts().1.unwrap_or(body)
+}
+
+/// Brings a path into the form that all have.
+fn normalise(uri: &mut Uri) -> Result<(), String> {
+    let path = path::normalise(uri.path(), &PathPolicy::default()).map_err(|reject| reject.detail())?;
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    *uri = target.parse().map_err(|_| "the normalised path".to_owned())?;
+    Ok(())
+}
+
+/// An exchange under way.
+struct Run<'a> {
+    plugin: &'a dyn Plugin,
+    visit: Box<dyn Visit>,
+    x: Held,
+    patience: &'a Patience,
+    request_body: Bytes,
+    hash_key: Option<Bytes>,
+    answered_by: AnsweredBy,
+    failure: Option<String>,
+}
+
+impl Run<'_> {
+    fn deadline(&self) -> Duration {
+        self.plugin.policy().limits.deadline
+    }
+
+    /// The response, or why there is none.
+    async fn response(&mut self, scenario: &Scenario) -> Result<Reply, Kind> {
+        let mut own = self.on_request().await?;
+        if own.is_none() {
+            own = self.flow_request().await?;
+        }
+        let mut reply = match own {
+            Some(reply) => reply,
+            None => {
+                self.choose(scenario).await?;
+                self.answered_by = AnsweredBy::Upstream;
+                let mut response = scenario.response.clone();
+                remove_hop_by_hop(&mut response.headers);
+                response.headers.remove(TE);
+                response
+            }
+        };
+        self.x.status = reply.status;
+        if self.plugin.hooks().response {
+            self.x.response_body = content(&reply.body);
+            std::mem::swap(&mut self.x.response_headers, &mut reply.headers);
+            if let Some(own) = self.on_response().await? {
+                reply = own;
+                self.x.status = reply.status;
+            } else {
+                reply.status = self.x.status;
+                std::mem::swap(&mut self.x.response_headers, &mut reply.headers);
+                reply.body = taken(&mut self.x.response_body, reply.body);
+            }
+        }
+        if self.plugin.hooks().response_body && !reply.body.is_empty() {
+            body::changed(&mut reply.headers);
+            let flowed = self.flow(Side::Response, "on_response_body", reply.body).await?;
+            reply.body = flowed.unwrap_or_default();
+        }
+        if self.plugin.hooks().log {
+            self.x.response_headers = reply.headers.clone();
+        }
+        Ok(reply)
+    }
+
+    async fn on_request(&mut self) -> Result<Option<Reply>, Kind> {
+        if !self.plugin.hooks().request {
+            return Ok(None);
+        }
+        let before = self.x.uri.clone();
+        let deadline = self.deadline();
+        let step = self.visit.on_request(&mut self.x);
+        let mut verdict = self.patience.bounded(deadline, step).await.unwrap_or_else(Verdict::Fail);
+        if let Err(error) = normalise(&mut self.x.uri) {
+            self.x.uri = before;
+            verdict = Verdict::Fail(format!("the path that it has set cannot be: {error}"));
+        }
+        let reply = self.verdict("on_request", verdict);
+        self.request_body = taken(&mut self.x.request_body, std::mem::take(&mut self.request_body));
+        reply
+    }
+
+    async fn flow_request(&mut self) -> Result<Option<Reply>, Kind> {
+        if self.plugin.hooks().request_body && !self.request_body.is_empty() {
+            body::changed(&mut self.x.headers);
+            let body = std::mem::take(&mut self.request_body);
+            match self.flow(Side::Request, "on_request_body", body).await? {
+                Ok(body) => self.request_body = body,
+                Err(reply) => return self.verdict("on_request_body", Verdict::Respond(reply)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leads a body through the plugin in one piece: what comes out, or an answer.
+    async fn flow(&mut self, side: Side, hook: &str, body: Bytes) -> Result<Result<Bytes, Reply>, Kind> {
+        let Some(mut flow) = self.visit.flow(side, &self.x) else { return Ok(Ok(body)) };
+        let mut out = Vec::new();
+        for (piece, last) in [(body, false), (Bytes::new(), true)] {
+            let made = self.patience.bounded(self.deadline(), flow.piece(piece.clone(), last)).await;
+            match made.unwrap_or_else(Piece::Fail) {
+                Piece::Pass => out.extend_from_slice(&piece),
+                Piece::Replace(bytes) => out.extend_from_slice(&bytes),
+                Piece::Respond(reply) if side == Side::Request => return Ok(Err(reply)),
+                Piece::Respond(_) => {
+                    let late = "an answer cannot be given any more: the response is on its way";
+                    self.failed(hook, late.to_owned())?;
+                    out.extend_from_slice(&piece);
+                }
+                Piece::Fail(message) => {
+                    self.failed(hook, message)?;
+                    out.extend_from_slice(&piece);
+                }
+            }
+        }
+        Ok(Ok(out.into()))
+    }
+
+    async fn on_response(&mut self) -> Result<Option<Reply>, Kind> {
+        self.x.phase = Phase::Response;
+        let deadline = self.deadline();
+        let step = self.visit.on_response(&mut self.x);
+        let verdict = self.patience.bounded(deadline, step).await.unwrap_or_else(Verdict::Fail);
+        self.verdict("on_response", verdict)
+    }
+
+    /// Chooses an endpoint: the first that is available, where the plugin leaves it to the group's balance.
+    async fn choose(&mut self, scenario: &Scenario) -> Result<(), Kind> {
+        let mut group = self.x.group.clone().unwrap_or_else(|| scenario.group.clone());
+        let mut candidates = self.candidates(scenario, &group)?;
+        let mut target = Target::Default;
+        if self.plugin.hooks().select_upstream {
+            let selection = Selection {
+                group: group.clone(),
+                candidates: candidates.to_vec(),
+                attempt: self.x.attempts,
+                failure: self.x.failure,
+            };
+            self.x.phase = Phase::Upstream;
+            let deadline = self.deadline();
+            let step = self.visit.select_upstream(&mut self.x, &selection);
+            match self.patience.bounded(deadline, step).await.flatten() {
+                Ok(chosen) => target = chosen,
+                Err(message) => self.failed("select_upstream", message)?,
+            }
+        }
+        let first = |candidates: &[weir_plugin::Candidate]| {
+            let first = candidates.iter().find(|candidate| candidate.available).or(candidates.first());
+            first.map(|candidate| candidate.address.clone())
+        };
+        let endpoint = match target {
+            Target::Default => first(candidates),
+            Target::HashKey(key) => {
+                self.hash_key = Some(key);
+                first(candidates)
+            }
+            Target::Endpoint(address) => {
+                let known = candidates.iter().any(|candidate| candidate.address == address);
+                if !known {
+                    let message = format!("the group {group} has no endpoint {address}");
+                    self.failure.get_or_insert(message);
+                }
+                known.then_some(address)
+            }
+            Target::Group(name) => {
+                group = name;
+                candidates = self.candidates(scenario, &group)?;
+                first(candidates)
+            }
+        };
+        let Some(endpoint) = endpoint else {
+            self.failure.get_or_insert(format!("no endpoint of the group {group} has an address"));
+            return Err(Kind::NoEndpoint);
+        };
+        self.x.attempts += 1;
+        self.x.upstream = Some(group);
+        self.x.endpoint = Some(endpoint);
+        Ok(())
+    }
+
+    fn candidates<'s>(
+        &mut self,
+        scenario: &'s Scenario,
+        group: &Arc<str>,
+    ) -> Result<&'s [weir_plugin::Candidate], Kind> {
+        scenario.groups.get(group).map(Vec::as_slice).ok_or_else(|| {
+            self.failure.get_or_insert(format!("a plugin chose an upstream that is not there: {group}"));
+            Kind::Plugin
+        })
+    }
+
+    async fn log(&mut self) {
+        if self.plugin.hooks().log {
+            self.x.phase = Phase::Ended;
+            let deadline = self.deadline();
+            let step = self.visit.on_log(&mut self.x);
+            if let Err(message) = self.patience.bounded(deadline, step).await.flatten() {
+                self.failure.get_or_insert(format!("on_log: {message}"));
+            }
+        }
+    }
+
+    /// What a verdict comes to: an answer, or nothing.
+    fn verdict(&mut self, hook: &str, verdict: Verdict) -> Result<Option<Reply>, Kind> {
+        match verdict {
+            Verdict::Proceed => Ok(None),
+            Verdict::Respond(mut reply) => {
+                self.answered_by = AnsweredBy::Plugin;
+                remove_hop_by_hop(&mut reply.headers);
+                reply.headers.remove(CONTENT_LENGTH);
+                Ok(Some(reply))
+            }
+            Verdict::Fail(message) => self.failed(hook, message).map(|()| None),
+        }
+    }
+
+    /// What happens when the plugin has failed.
+    fn failed(&mut self, hook: &str, message: String) -> Result<(), Kind> {
+        self.failure.get_or_insert(format!("{hook}: {message}"));
+        match self.plugin.policy().on_failure {
+            OnFailure::Open => Ok(()),
+            OnFailure::Closed => Err(Kind::Plugin),
+        }
+    }
+
+    /// The response that tells the client of a failure.
+    async fn answer(&mut self, kind: Kind) -> (StatusCode, http::HeaderMap, Bytes) {
+        self.answered_by = AnsweredBy::Failure;
+        let id = self.x.request_id.to_str().unwrap_or_default();
+        let (head, body) = respond(kind, self.x.headers.get(ACCEPT), id, &[]).into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        self.x.status = head.status;
+        (head.status, head.headers, body)
+    }
+}

@@ -1,0 +1,7 @@
+return {
+  on_request = function(req)
+    if req.path == "/loop" then
+      while true do end
+    end
+  end,
+}

@@ -1,0 +1,5 @@
+return {
+  shout = function(text)
+    return string.upper(text) .. "!"
+  end,
+}

@@ -1,0 +1,398 @@
+//! `cargo xtask types`: what editors and people are told of the Lua API, made from the host API's WIT package. The files
+//! are kept in the repository, so that the program has them without a parser of WIT in it; a test tells when they are
+//! out of date.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use wit_parser::{Function, FunctionKind, Interface, Resolve, Type, TypeDefKind, WorldItem};
+
+use crate::process::root;
+
+/// Definitions for editors, in the form of luau-lsp.
+const DEFINITIONS: &str = "crates/weir/src/cli/weir.d.luau";
+/// The reference.
+const REFERENCE: &str = "docs/lua-reference.md";
+
+/// Resources whose functions without arguments are fields in Lua. Those of the others are methods.
+const WITH_FIELDS: [&str; 3] = ["request", "response", "connection"];
+
+/// Arguments that may be left out in Lua alone.
+const OPTIONAL: [(&str, &str); 2] = [("incr", "by"), ("incr", "initial")];
+
+/// What Lua has beside the package: the parts of `weir` that make what hooks return, and JSON.
+const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if it is left out; a header is a text or a list of them.
+    respond: (what: { status: number?, headers: { [string]: string | { string } }?, body: string? }) -> Answer,
+    --- The upstream group of this name, balanced as configured.
+    group: (name: string) -> Choice,
+    --- This endpoint of the group, by its configured address.
+    endpoint: (address: string) -> Choice,
+    --- The group, by consistent hash of these bytes.
+    hash_key: (key: string) -> Choice,
+    --- JSON. At most 1 MiB.
+    json: {
+        --- A value as JSON.
+        encode: (value: any) -> string,
+        --- A value from JSON; `null` of it is `weir.json.null`.
+        decode: (text: string) -> any,
+        --- `null` of JSON.
+        null: any,
+    },
+";
+
+/// What is made: path and text.
+fn files() -> Result<[(PathBuf, String); 2]> {
+    let package = Package::read()?;
+    Ok([(root().join(DEFINITIONS), package.definitions()?), (root().join(REFERENCE), package.reference()?)])
+}
+
+/// Writes the files.
+pub(crate) fn write() -> Result<()> {
+    for (path, text) in files()? {
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The WIT package.
+struct Package(Resolve);
+
+/// A function as Lua has it.
+struct Shown {
+    name: String,
+    /// A field of this type; `None`: a function.
+    field: Option<String>,
+    /// Names and types.
+    arguments: Vec<(String, String)>,
+    result: String,
+    docs: String,
+}
+
+impl Package {
+    fn read() -> Result<Self> {
+        let mut resolve = Resolve::default();
+        let folder = root().join("crates/weir-plugin/wit");
+        resolve.push_dir(&folder).map_err(|error| anyhow!("{}: {error:#}", folder.display()))?;
+        Ok(Package(resolve))
+    }
+
+    fn interface(&self, name: &str) -> Result<&Interface> {
+        let found = self.0.interfaces.iter().find(|(_, interface)| interface.name.as_deref() == Some(name));
+        found.map(|(_, interface)| interface).with_context(|| format!("there is no interface {name}"))
+    }
+
+    /// What a plugin may call, in the order of the world.
+    fn services(&self) -> Result<Vec<&Interface>> {
+        let world = self.0.worlds.iter().find(|(_, world)| world.name == "services");
+        let (_, world) = world.context("there is no world `services`")?;
+        let interface = |item: &WorldItem| match item {
+            WorldItem::Interface { id, .. } => Some(&self.0.interfaces[*id]),
+            _ => None,
+        };
+        Ok(world.imports.values().filter_map(interface).collect())
+    }
+
+    /// Resources of an interface with what Lua has of them.
+    fn resources<'a>(&'a self, interface: &'a Interface) -> Result<Vec<(&'a str, &'a str, Vec<Shown>)>> {
+        let mut all = Vec::new();
+        for (name, id) in &interface.types {
+            if !matches!(self.0.types[*id].kind, TypeDefKind::Resource) {
+                continue;
+            }
+            let docs = self.0.types[*id].docs.contents.as_deref().unwrap_or_default();
+            let functions = || interface.functions.values().filter(|f| f.kind == FunctionKind::Method(*id));
+            let setters: BTreeMap<String, &Function> =
+                functions().filter_map(|f| Some((snake(f.item_name().strip_prefix("set-")?), f))).collect();
+            let with_fields = WITH_FIELDS.contains(&name.as_str());
+            let mut shown = Vec::new();
+            for function in functions().filter(|f| !(with_fields && f.item_name().starts_with("set-"))) {
+                let mut item = self.shown(function, with_fields)?;
+                if item.field.is_some() {
+                    match setters.get(&item.name) {
+                        Some(setter) => {
+                            let _ = write!(item.docs, "\nCan be set. {}", docs_of(setter));
+                        }
+                        None => item.docs.push_str("\nRead only."),
+                    }
+                }
+                shown.push(item);
+            }
+            all.push((name.as_str(), docs, shown));
+        }
+        Ok(all)
+    }
+
+    fn free<'a>(&'a self, interface: &'a Interface) -> Result<Vec<Shown>> {
+        let is_free = |f: &&Function| matches!(f.kind, FunctionKind::Freestanding | FunctionKind::Static(_));
+        interface.functions.values().filter(is_free).map(|function| self.shown(function, false)).collect()
+    }
+
+    fn shown<'a>(&'a self, function: &'a Function, with_fields: bool) -> Result<Shown> {
+        let mut arguments = Vec::new();
+        for param in function.params.iter().filter(|param| param.name != "self") {
+            let (name, mut ty) = (snake(&param.name), self.ty(&param.ty)?);
+            if OPTIONAL.contains(&(function.item_name(), param.name.as_str())) {
+                ty.push('?');
+            }
+            arguments.push((name, ty));
+        }
+        let result = function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.unwrap_or_default();
+        let field = (with_fields && arguments.is_empty()).then(|| result.clone());
+        let docs = docs_of(function);
+        Ok(Shown { name: snake(function.item_name()), field, arguments, result, docs })
+    }
+
+    /// A type as Luau writes it. Results are what they hold: an error is one of the language.
+    fn ty(&self, ty: &Type) -> Result<String> {
+        let id = match ty {
+            Type::Bool => return Ok("boolean".to_owned()),
+            Type::String => return Ok("string".to_owned()),
+            Type::U16 | Type::U32 | Type::U64 | Type::S64 | Type::F64 => return Ok("number".to_owned()),
+            Type::Id(id) => *id,
+            other => return Err(anyhow!("{other:?} has no form in Lua yet")),
+        };
+        let def = &self.0.types[id];
+        Ok(match &def.kind {
+            TypeDefKind::Option(inner) => optional(&self.ty(inner)?),
+            TypeDefKind::List(Type::U8) => "string".to_owned(),
+            // A list of Lua has no holes.
+            TypeDefKind::List(inner) => {
+                format!("{{ {} }}", self.ty(inner)?.replace("string?", "string | false"))
+            }
+            TypeDefKind::Result(result) => match &result.ok {
+                Some(inner) => self.ty(inner)?,
+                None => String::new(),
+            },
+            TypeDefKind::Type(inner) => self.ty(inner)?,
+            TypeDefKind::Handle(wit_parser::Handle::Own(id) | wit_parser::Handle::Borrow(id)) => {
+                self.ty(&Type::Id(*id))?
+            }
+            _ => pascal(def.name.as_deref().context("a type without a name")?),
+        })
+    }
+
+    fn definitions(&self) -> Result<String> {
+        let mut out = String::from(
+            "-- The API of weir for plugins in Lua, for editors (luau-lsp). Made by `cargo xtask types`; printed by `weir types lua`.\n",
+        );
+        let types = self.interface("types")?;
+        for name in ["header", "candidate", "selection"] {
+            let id = types.types.get(name).with_context(|| format!("there is no type {name}"))?;
+            let def = &self.0.types[*id];
+            let TypeDefKind::Record(record) = &def.kind else { return Err(anyhow!("{name} is no record")) };
+            out.push('\n');
+            write_docs(&mut out, "", def.docs.contents.as_deref().unwrap_or_default());
+            let _ = writeln!(out, "export type {} = {{", pascal(name));
+            for field in &record.fields {
+                write_docs(&mut out, "    ", field.docs.contents.as_deref().unwrap_or_default());
+                let _ = writeln!(out, "    {}: {},", snake(&field.name), self.ty(&field.ty)?);
+            }
+            out.push_str("}\n");
+        }
+        out.push_str("\n--- What `weir.respond` makes.\ndeclare class Answer\nend\n");
+        out.push_str(
+            "\n--- What `weir.group`, `weir.endpoint` and `weir.hash_key` make.\ndeclare class Choice\nend\n",
+        );
+        let services = self.services()?;
+        for interface in &services {
+            for (name, docs, shown) in self.resources(interface)? {
+                out.push('\n');
+                write_docs(&mut out, "", docs);
+                let _ = writeln!(out, "declare class {}", pascal(name));
+                for item in &shown {
+                    write_docs(&mut out, "    ", &item.docs);
+                    match &item.field {
+                        Some(ty) => {
+                            // A word of the language's own is no name there.
+                            let name = if item.name == "local" { "[\"local\"]" } else { &item.name };
+                            let _ = writeln!(out, "    {name}: {ty}");
+                        }
+                        None => {
+                            let _ =
+                                writeln!(out, "    function {}{}", item.name, item.signature("self", ": "));
+                        }
+                    }
+                }
+                out.push_str("end\n");
+            }
+        }
+        self.write_plugin(&mut out)?;
+        out.push_str("\ndeclare weir: {\n");
+        out.push_str(OWN);
+        for interface in &services {
+            let free = self.free(interface)?;
+            if free.is_empty() {
+                continue;
+            }
+            write_docs(&mut out, "    ", interface.docs.contents.as_deref().unwrap_or_default());
+            let _ = writeln!(out, "    {}: {{", snake(interface.name.as_deref().unwrap_or_default()));
+            for item in &free {
+                write_docs(&mut out, "        ", &item.docs);
+                let _ = writeln!(out, "        {}: {},", item.name, item.signature("", " -> "));
+            }
+            out.push_str("    },\n");
+        }
+        out.push_str("}\n");
+        Ok(out)
+    }
+
+    /// The table that a plugin returns.
+    fn write_plugin(&self, out: &mut String) -> Result<()> {
+        out.push_str("\n--- What a plugin returns.\nexport type Plugin = {\n");
+        out.push_str(
+            "    --- What its settings may be, by name.\n    config: { [string]: { [string]: any } }?,\n",
+        );
+        out.push_str("    --- Runs once in each state, and once more before a configuration is published; an error refuses it.\n");
+        out.push_str("    on_load: ((config: any) -> ())?,\n");
+        for hook in self.hooks()? {
+            write_docs(out, "    ", &hook.docs);
+            let name = &hook.name;
+            let arguments: Vec<String> =
+                hook.arguments.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+            let _ = writeln!(out, "    {name}: (({}) -> {})?,", arguments.join(", "), hook.result);
+        }
+        out.push_str("}\n");
+        Ok(())
+    }
+
+    /// The hooks, with the arguments that their docs say they have in Lua.
+    fn hooks(&self) -> Result<Vec<Shown>> {
+        let interface = self.interface("http-hooks")?;
+        let mut all = Vec::new();
+        for function in interface.functions.values() {
+            let (name, docs) = (snake(&function.name), docs_of(function));
+            let start = docs
+                .find(&format!("`{name}("))
+                .with_context(|| format!("{name}: its docs lack its form in Lua"))?;
+            let form = docs
+                .get(start + name.len() + 2..)
+                .and_then(|rest| rest.split(')').next())
+                .unwrap_or_default();
+            let ty = |argument: &str| match argument {
+                "req" => Ok("Request"),
+                "res" => Ok("Response"),
+                "selection" => Ok("Selection"),
+                "ctx" => Ok("{ [any]: any }"),
+                other => Err(anyhow!("{name}: the argument {other} has no type yet")),
+            };
+            let arguments =
+                form.split(", ").map(|argument| Ok((argument.to_owned(), ty(argument)?.to_owned())));
+            let result = match function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.as_deref() {
+                None => "()",
+                Some("Verdict") => "Answer?",
+                Some("Target") => "Choice?",
+                Some(other) => return Err(anyhow!("{name}: {other} has no form in Lua yet")),
+            };
+            let shown = Shown {
+                name: name.clone(),
+                field: None,
+                arguments: arguments.collect::<Result<_>>()?,
+                result: result.to_owned(),
+                docs,
+            };
+            all.push(shown);
+        }
+        Ok(all)
+    }
+
+    fn reference(&self) -> Result<String> {
+        let mut out = String::from(
+            "# Lua reference\n\nAll that plugins in Lua may call. Made by `cargo xtask types` from the host API; the guide is [lua.md](lua.md). Where \
+             something fails, that is an error with a text that says why.\n",
+        );
+        for interface in self.services()? {
+            let name = snake(interface.name.as_deref().unwrap_or_default());
+            let docs = interface.docs.contents.as_deref().unwrap_or_default();
+            let free = self.free(interface)?;
+            if !free.is_empty() {
+                let _ = writeln!(out, "\n## weir.{name}\n\n{}\n", flat(docs));
+                write_table(&mut out, &format!("weir.{name}."), &free);
+            }
+            for (resource, docs, shown) in self.resources(interface)? {
+                let _ = writeln!(out, "\n## {}\n\n{}\n", pascal(resource), flat(docs));
+                write_table(&mut out, if WITH_FIELDS.contains(&resource) { "." } else { ":" }, &shown);
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Shown {
+    /// Arguments and result, with `first` before the arguments.
+    fn signature(&self, first: &str, arrow: &str) -> String {
+        let own = self.arguments.iter().map(|(name, ty)| format!("{name}: {ty}"));
+        let first = (!first.is_empty()).then(|| first.to_owned());
+        let arguments: Vec<String> = first.into_iter().chain(own).collect();
+        let result = if self.result.is_empty() { "()" } else { &self.result };
+        format!("({}){arrow}{result}", arguments.join(", "))
+    }
+}
+
+/// Words of a function, with names as Lua has them.
+fn docs_of(function: &Function) -> String {
+    lua_names(function.docs.contents.as_deref().unwrap_or_default())
+}
+
+fn lua_names(docs: &str) -> String {
+    let mut docs = docs.replace("`request.set-upstream`", "`req.upstream`");
+    for hook in ["on-request", "select-upstream", "on-response", "on-log"] {
+        docs = docs.replace(&format!("`{hook}`"), &format!("`{}`", snake(hook)));
+    }
+    docs
+}
+
+fn write_docs(out: &mut String, indent: &str, docs: &str) {
+    for line in lua_names(docs).lines() {
+        let _ = writeln!(out, "{indent}--- {}", line.trim());
+    }
+}
+
+fn write_table(out: &mut String, before: &str, items: &[Shown]) {
+    out.push_str("| | |\n|---|---|\n");
+    for item in items {
+        let form = match &item.field {
+            Some(ty) => format!("{before}{}: {ty}", item.name),
+            None => format!(
+                "{}{}{}",
+                before.replace('.', if before == "." { ":" } else { "." }),
+                item.name,
+                item.signature("", ": ")
+            ),
+        };
+        let _ =
+            writeln!(out, "| `{}` | {} |", form.replace('|', "\\|"), flat(&item.docs).replace('|', "\\|"));
+    }
+}
+
+fn flat(docs: &str) -> String {
+    docs.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn optional(ty: &str) -> String {
+    if ty.contains('|') { format!("({ty})?") } else { format!("{ty}?") }
+}
+
+fn snake(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn pascal(name: &str) -> String {
+    let upper = |part: &str| {
+        let mut letters = part.chars();
+        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    };
+    name.split('-').map(upper).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_files_are_up_to_date() {
+        for (path, text) in super::files().expect("the package can be read") {
+            let kept = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(kept == text, "{} is out of date: run `cargo xtask types`", path.display());
+        }
+    }
+}
