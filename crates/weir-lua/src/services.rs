@@ -1,5 +1,8 @@
 //! What plugins are lent, as tables of `weir`.
 
+mod crypto;
+mod identity;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,12 +11,10 @@ use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
 use weir_plugin::Error;
-use weir_plugin::services::{Encoding, Hash, Networks as Set, Services};
+use weir_plugin::services::{Encoding, Networks as Set, Services};
 
 use crate::handles::{lua_error, strict, text};
 
-/// The most random bytes at once.
-const MOST_RANDOM: usize = 1024;
 /// The longest time that a script may ask for: a year, in seconds.
 const LONGEST: f64 = 366.0 * 86400.0;
 /// The largest text that JSON is read from or written to, in bytes. More would hold the worker up.
@@ -23,7 +24,9 @@ const MOST_JSON: usize = 1 << 20;
 pub(crate) fn add(lua: &Lua, weir: &Table, namespace: &str, services: &Services) -> mlua::Result<()> {
     weir.set("kv", kv(lua, namespace, services)?)?;
     weir.set("codec", codec(lua, services)?)?;
-    weir.set("crypto", crypto(lua, services)?)?;
+    weir.set("crypto", crypto::table(lua, services)?)?;
+    weir.set("password", identity::password(lua, services)?)?;
+    weir.set("jwt", identity::jwt(lua, services)?)?;
     weir.set("regex", regex(lua, services)?)?;
     weir.set("ip", ip(lua, services)?)?;
     weir.set("time", time(lua, services)?)?;
@@ -120,44 +123,6 @@ fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {
         })?;
         table.set(format!("{name}_decode"), decode)?;
     }
-    Ok(table)
-}
-
-fn crypto(lua: &Lua, services: &Services) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "hash",
-        lua.create_function(move |lua, (name, data): (BorrowedStr, BorrowedBytes)| {
-            text(lua, &crypto.hash(Hash::named(&name).map_err(lua_error)?, &data))
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "hmac",
-        lua.create_function(move |lua, (name, key, data): (BorrowedStr, BorrowedBytes, BorrowedBytes)| {
-            text(lua, &crypto.hmac(Hash::named(&name).map_err(lua_error)?, &key, &data))
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "equal",
-        lua.create_function(move |_, (a, b): (BorrowedBytes, BorrowedBytes)| Ok(crypto.equal(&a, &b)))?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "random",
-        lua.create_function(move |lua, count: usize| {
-            if count > MOST_RANDOM {
-                return Err(lua_error(Error::TooLarge(MOST_RANDOM as u64)));
-            }
-            let mut bytes = vec![0; count];
-            crypto.random(&mut bytes).map_err(lua_error)?;
-            text(lua, &bytes)
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set("uuid", lua.create_function(move |_, ()| crypto.uuid().map_err(lua_error))?)?;
     Ok(table)
 }
 

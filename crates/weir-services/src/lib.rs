@@ -3,8 +3,10 @@
 
 mod codec;
 mod crypto;
+mod jwt;
 mod kv;
 mod networks;
+mod passwords;
 mod patterns;
 mod scripted;
 mod time;
@@ -18,13 +20,16 @@ pub use scripted::{Scripted, ScriptedClient};
 
 /// All services, with a key-value store of this process of so many bytes, and this way to other servers.
 pub fn local(kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
+    let clock = Arc::new(time::SystemClock::default());
     Services {
         kv: Arc::new(LocalStore::new(kv_memory)),
         codec: Arc::new(codec::Codecs),
         crypto: Arc::new(crypto::AwsLc),
         patterns: Arc::new(patterns::Patterns::default()),
         networks: Arc::new(networks::Parser),
-        clock: Arc::new(time::SystemClock::default()),
+        passwords: Arc::new(passwords::Hashes::default()),
+        tokens: Arc::new(jwt::Jwt::new(clock.clone())),
+        clock,
         http,
     }
 }

@@ -100,3 +100,83 @@ fn a_wait_goes_through_coroutines_and_can_be_cancelled() {
     let body = "coroutine.wrap(function() weir.time.sleep(3600) end)()";
     assert!(waiting(body, Duration::from_millis(20)).is_none(), "given up");
 }
+
+#[test]
+fn secrets_are_sealed_and_signatures_verified() {
+    let (_, verdict) = run(r#"
+        local crypto = weir.crypto
+        local key = crypto.random(32)
+        local sealed = crypto.encrypt(key, "text\0", "for")
+        assert(#sealed == 12 + 5 + 16 and crypto.decrypt(key, sealed, "for") == "text\0")
+        assert(crypto.decrypt(key, crypto.encrypt(key, "x")) == "x")
+        local ok, message = pcall(crypto.decrypt, key, sealed)
+        assert(not ok and string.find(message, "cannot be decrypted"), message)
+        ok, message = pcall(crypto.encrypt, "short", "x")
+        assert(not ok and string.find(message, "16 bytes"), message)
+
+        -- RFC 8032, section 7.1, test 1
+        local hex = weir.codec.hex_decode
+        local public = hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+        local signature = hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b")
+        assert(crypto.verify("ed25519", public, "", signature) and not crypto.verify("ed25519", public, "x", signature))
+        ok, message = pcall(crypto.verify, "rsa", public, "", signature)
+        assert(not ok and string.find(message, "there are ed25519, rsa%-pkcs1%-sha256"), message)
+        "#);
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+}
+
+#[test]
+fn tokens_are_verified() {
+    let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
+    let (_, verdict) = run_with(
+        r#"
+        local secret = "a secret of some length"
+        local function token(claims)
+          local function part(value) return weir.codec.base64url_encode(weir.json.encode(value)) end
+          local message = part({ alg = "HS256" }) .. "." .. part(claims)
+          return message .. "." .. weir.codec.base64url_encode(weir.crypto.hmac("sha256", secret, message))
+        end
+        local keys = { secret = secret }
+        local claims, why = weir.jwt.verify(token({ sub = "me", roles = { "a", "b" }, exp = weir.time.now() + 60 }), keys, { algorithms = { "HS256" } })
+        assert(claims and claims.sub == "me" and claims.roles[2] == "b", why)
+        claims, why = weir.jwt.verify(token({ exp = 1 }), keys, { algorithms = "HS256", leeway = 5 })
+        assert(claims == nil and why == "it has expired", why)
+        claims, why = weir.jwt.verify(token({ aud = "a" }), keys, { algorithms = "HS256", audiences = { "b" } })
+        assert(claims == nil and string.find(why, "another audience"), why)
+        claims, why = weir.jwt.verify("x", '{"keys":[]}', { algorithms = "RS256" })
+        assert(claims == nil and string.find(why, "no signed token"), why)
+        for expected, arguments in {
+          ["one of jwks, secret and pem"] = { "x", {}, {} },
+          ["unknown name `key`"] = { "x", { key = "x" }, {} },
+          ["not a number"] = { "x", 7, {} },
+          ["unknown name `issuer`"] = { "x", keys, { algorithms = "HS256", issuer = "x" } },
+          ["`algorithms` is empty"] = { "x", keys, {} },
+          ["RS256 takes a public key"] = { "x", keys, { algorithms = "RS256" } },
+          ["text or a list of texts"] = { "x", keys, { algorithms = 7 } },
+        } do
+          local ok, message = pcall(weir.jwt.verify, unpack(arguments))
+          assert(not ok and string.find(message, expected, 1, true), message)
+        end
+        "#,
+        limits,
+    );
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+}
+
+#[test]
+fn passwords_are_verified_beside_the_worker() {
+    let (_, verdict) = waiting(
+        r#"
+        local hash = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+        assert(weir.password.verify(hash, "U*U") == true and weir.password.verify(hash, "u*u") == false)
+        local ok, message = pcall(weir.password.verify, "$2b$31" .. string.sub(hash, 7), "U*U")
+        assert(not ok and string.find(message, "a cost of 31"), message)
+        "#,
+        Duration::from_secs(60),
+    )
+    .expect("it ends");
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+    let (_, verdict) =
+        run("weir.password.verify('$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'x')");
+    assert!(failure(verdict).contains("no event loop"), "and no panic where there is none");
+}
