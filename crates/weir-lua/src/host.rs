@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use weir_plugin::services::Services;
-use weir_plugin::{Reply, Selection, Target, Verdict, message};
+use weir_plugin::{Policy, Reply, Selection, Target, Verdict, message};
 
 use crate::handles::text;
 use crate::state::{self, State};
@@ -24,7 +24,12 @@ struct Choice(Target);
 impl UserData for Choice {}
 
 /// The table `weir`.
-pub(crate) fn table(lua: &Lua, state: &Rc<State>, services: &Services) -> mlua::Result<Table> {
+pub(crate) fn table(
+    lua: &Lua,
+    state: &Rc<State>,
+    policy: &Policy,
+    services: &Services,
+) -> mlua::Result<Table> {
     let weir = lua.create_table()?;
     weir.set("respond", lua.create_function(|_, what: Value| respond(&what).map(Answer))?)?;
     weir.set("group", lua.create_function(|_, name: String| Ok(Choice(Target::Group(Arc::from(name)))))?)?;
@@ -39,7 +44,7 @@ pub(crate) fn table(lua: &Lua, state: &Rc<State>, services: &Services) -> mlua::
         })?,
     )?;
     weir.set("log", log(lua, state)?)?;
-    crate::services::add(lua, &weir, &state.name, services)?;
+    crate::services::add(lua, &weir, &state.name, policy, services)?;
     Ok(weir)
 }
 

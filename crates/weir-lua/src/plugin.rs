@@ -99,7 +99,7 @@ impl LuaPlugin {
 
     fn state(&self) -> mlua::Result<Rc<State>> {
         let compiled = Compiled { source: self.source.clone(), code: self.code.clone() };
-        State::new(&self.name, &Rc::new(compiled), &self.policy.limits, &self.services)
+        State::new(&self.name, &Rc::new(compiled), &self.policy, &self.services)
     }
 
     /// Runs the main file, which returns the table of the plugin.

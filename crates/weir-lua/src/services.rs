@@ -2,16 +2,16 @@
 
 mod crypto;
 mod identity;
+pub(crate) mod kv;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
-use weir_plugin::Error;
 use weir_plugin::services::{Encoding, Networks as Set, Services};
+use weir_plugin::{Error, Policy};
 
 use crate::handles::{lua_error, strict, text};
 
@@ -20,9 +20,15 @@ const LONGEST: f64 = 366.0 * 86400.0;
 /// The largest text that JSON is read from or written to, in bytes. More would hold the worker up.
 const MOST_JSON: usize = 1 << 20;
 
-/// Adds all services to the table `weir`. `namespace` is the plugin's own in the key-value store.
-pub(crate) fn add(lua: &Lua, weir: &Table, namespace: &str, services: &Services) -> mlua::Result<()> {
-    weir.set("kv", kv(lua, namespace, services)?)?;
+/// Adds all services to the table `weir` of a plugin of this name.
+pub(crate) fn add(
+    lua: &Lua,
+    weir: &Table,
+    plugin: &str,
+    policy: &Policy,
+    services: &Services,
+) -> mlua::Result<()> {
+    weir.set("kv", kv::table(lua, plugin, &policy.grants, services)?)?;
     weir.set("codec", codec(lua, services)?)?;
     weir.set("crypto", crypto::table(lua, services)?)?;
     weir.set("password", identity::password(lua, services)?)?;
@@ -41,68 +47,6 @@ fn seconds(seconds: f64) -> mlua::Result<Duration> {
             Err(lua_error(Error::invalid(format!("{seconds} is no time in seconds: 0 to {LONGEST} are"))))
         }
     }
-}
-
-fn ttl(ttl: Option<f64>) -> mlua::Result<Option<Duration>> {
-    ttl.map(seconds).transpose()
-}
-
-fn kv(lua: &Lua, namespace: &str, services: &Services) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    let lend = || (services.kv.clone(), namespace.to_owned());
-    let (kv, own) = lend();
-    table.set(
-        "get",
-        lua.create_function(move |lua, key: BorrowedBytes| {
-            let value = kv.get(&own, &key).map_err(lua_error)?;
-            value.map(|value| text(lua, &value)).transpose()
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "set",
-        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
-            kv.set(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "add",
-        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
-            kv.add(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "incr",
-        lua.create_function(
-            move |_, (key, by, initial, time): (BorrowedBytes, Option<i64>, Option<i64>, Option<f64>)| {
-                kv.incr(&own, &key, by.unwrap_or(1), initial.unwrap_or(0), ttl(time)?).map_err(lua_error)
-            },
-        )?,
-    )?;
-    let (kv, own) = lend();
-    type Cas<'a> = (BorrowedBytes, Option<BorrowedBytes>, BorrowedBytes, Option<f64>);
-    table.set(
-        "cas",
-        lua.create_function(move |_, (key, expected, value, time): Cas<'_>| {
-            let value = Bytes::copy_from_slice(&value);
-            kv.cas(&own, &key, expected.as_deref(), value, ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "delete",
-        lua.create_function(move |_, key: BorrowedBytes| kv.delete(&own, &key).map_err(lua_error))?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "ttl",
-        lua.create_function(move |_, key: BorrowedBytes| {
-            Ok(kv.ttl(&own, &key).map_err(lua_error)?.map(|ttl| ttl.as_secs_f64()))
-        })?,
-    )?;
-    Ok(table)
 }
 
 fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {

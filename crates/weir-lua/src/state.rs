@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use weir_plugin::services::Services;
-use weir_plugin::{Limits, Slot};
+use weir_plugin::{Policy, Slot};
 
 use crate::call::Meter;
 use crate::fault::message;
@@ -37,13 +37,14 @@ impl State {
     pub(crate) fn new(
         name: &str,
         compiled: &Rc<Compiled>,
-        limits: &Limits,
+        policy: &Policy,
         services: &Services,
     ) -> mlua::Result<Rc<State>> {
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
         let options = LuaOptions::new().thread_pool_size(THREADS);
         let lua = Lua::new_with(libraries | StdLib::COROUTINE, options)?;
+        let limits = &policy.limits;
         let meter = Meter::new(limits.clone());
         let state = Rc::new(State {
             lua: lua.clone(),
@@ -54,7 +55,7 @@ impl State {
             memory: limits.memory,
         });
         let globals = lua.globals();
-        globals.set("weir", host::table(&lua, &state, services)?)?;
+        globals.set("weir", host::table(&lua, &state, policy, services)?)?;
         // Made before the prelude takes the functions of coroutines for its own.
         let prelude: Function =
             lua.load(PRELUDE).set_name("=weir").set_mode(ChunkMode::Text).into_function()?;

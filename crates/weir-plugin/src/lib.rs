@@ -9,7 +9,7 @@
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
-//! with), [`services`] (what it is lent), [`native`] (plugins as Rust closures).
+//! with), [`services`] (what it is lent), [`namespace`] (whose values are whose), [`native`] (plugins as Rust closures).
 
 pub mod connection;
 pub mod content;
@@ -17,6 +17,7 @@ pub mod error;
 pub mod exchange;
 pub mod lend;
 pub mod message;
+pub mod namespace;
 pub mod native;
 pub mod plugin;
 pub mod policy;
@@ -29,6 +30,7 @@ pub use content::{Content, Source};
 pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
+pub use namespace::Namespace;
 pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
 pub use verdict::{Candidate, Reply, Selection, Target, Verdict};

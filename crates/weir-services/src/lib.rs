@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use weir_plugin::services::{HttpClient, Services};
 
-pub use kv::LocalStore;
+pub use kv::{LocalStore, Statistics};
 pub use scripted::{Scripted, ScriptedClient};
 
 /// All services, with a key-value store of this process of so many bytes, and this way to other servers.

@@ -3,6 +3,8 @@
 use super::*;
 use std::time::Duration;
 
+use weir_plugin::Grants;
+
 #[test]
 fn services_work() {
     let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
@@ -179,4 +181,40 @@ fn passwords_are_verified_beside_the_worker() {
     let (_, verdict) =
         run("weir.password.verify('$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'x')");
     assert!(failure(verdict).contains("no event loop"), "and no panic where there is none");
+}
+
+#[test]
+fn plugins_share_what_they_were_granted() {
+    let services = services();
+    let run = |name: &str, kv: &[&str], body: &str| {
+        let grants = Grants { kv: kv.iter().map(|&name| name.into()).collect(), ..Grants::default() };
+        let policy = Policy { grants, ..Policy::default() };
+        let text = format!("return {{ on_request = function(req)\n{body}\nend }}");
+        let source = Source::text("test.lua", &text);
+        let plugin = block_on(LuaPlugin::load(name, source, Settings::new(), policy, services.clone()));
+        let plugin = plugin.expect("it loads");
+        block_on(visit(&plugin).on_request(&mut exchange()).finish())
+    };
+    let write = r#"
+        local carts = weir.kv.open("carts")
+        carts:set("a", "1\0", 60)
+        assert(carts:add("a", "2") == false and carts:get("a") == "1\0" and carts:ttl("a") > 59)
+        assert(carts:incr("n") == 1 and carts:incr("n", 5) == 6 and carts:cas("b", nil, "x") and carts:delete("b"))
+        assert(weir.kv.get("a") == nil, "its own are others")
+        weir.kv.set("a", "own")
+    "#;
+    let verdict = run("one", &["carts", "more"], write);
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+    let read = r#"
+        local carts = weir.kv.open("carts")
+        assert(carts:get("a") == "1\0" and carts:incr("n") == 7 and weir.kv.get("a") == nil)
+        local ok, message = pcall(function() return carts.size end)
+        assert(not ok and string.find(message, "a store has no `size`"), message)
+    "#;
+    let verdict = run("carts", &["carts"], read);
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+    let error = failure(run("two", &["more"], "weir.kv.open('carts')"));
+    assert!(error.contains("[plugins.two.grants] kv = [\"carts\"]"), "{error}");
+    let error = failure(run("two", &[], "weir.kv.open('own:one')"));
+    assert!(error.contains("not granted"), "{error}");
 }

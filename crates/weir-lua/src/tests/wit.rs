@@ -12,6 +12,7 @@ use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
 use crate::handles::{Connection, Cookies, Headers, Query, Request, Response};
 use crate::services::Networks;
+use crate::services::kv::Store;
 
 /// Names that a handle registers: fields as they are, assignments as `set_x`.
 #[derive(Default)]
@@ -209,6 +210,7 @@ fn handles_have_the_same_functions_on_both_sides() {
         ("http", "cookies", Names::of::<Cookies>()),
         ("http", "connection", Names::of::<Connection>()),
         ("ip", "networks", Names::of::<Networks>()),
+        ("kv", "store", Names::of::<Store>()),
     ] {
         assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
     }

@@ -93,7 +93,7 @@ impl Lower<'_> {
         if self.broken_plugins.contains(&what.path) {
             return None;
         }
-        match plugins::load(what.clone()) {
+        match plugins::load(what.clone(), self.services.clone()) {
             Ok(loaded) => {
                 let plugin = loaded.plugin.clone();
                 self.plugins.push(loaded);

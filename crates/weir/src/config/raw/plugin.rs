@@ -84,3 +84,17 @@ pub struct RoutePluginSettings {
     /// Settings that take the place of the plugin's own, one by one.
     pub settings: BTreeMap<String, Json>,
 }
+
+/// Values that plugins keep over requests, in the memory of this process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kv {
+    /// All values of all plugins; what was not used for long goes when it is full. Read at the start only.
+    pub size: Bytes,
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Kv { size: kib(64 << 10) }
+    }
+}
