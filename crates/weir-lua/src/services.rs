@@ -29,6 +29,7 @@ pub(crate) fn add(
     services: &Services,
 ) -> mlua::Result<()> {
     weir.set("kv", kv::table(lua, plugin, &policy.grants, services)?)?;
+    weir.set("secrets", secrets(lua, plugin, policy)?)?;
     weir.set("codec", codec(lua, services)?)?;
     weir.set("crypto", crypto::table(lua, services)?)?;
     weir.set("password", identity::password(lua, services)?)?;
@@ -47,6 +48,16 @@ fn seconds(seconds: f64) -> mlua::Result<Duration> {
             Err(lua_error(Error::invalid(format!("{seconds} is no time in seconds: 0 to {LONGEST} are"))))
         }
     }
+}
+
+fn secrets(lua: &Lua, plugin: &str, policy: &Policy) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let (plugin, secrets) = (plugin.to_owned(), policy.secrets.clone());
+    let get = lua.create_function(move |lua, name: BorrowedStr| {
+        text(lua, secrets.named(&plugin, &name).map_err(lua_error)?)
+    })?;
+    table.set("get", get)?;
+    Ok(table)
 }
 
 fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {

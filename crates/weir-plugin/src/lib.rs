@@ -9,7 +9,7 @@
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
-//! with), [`services`] (what it is lent), [`namespace`] (whose values are whose), [`native`] (plugins as Rust closures).
+//! with), [`services`] (what it is lent), [`namespace`] (whose values are whose), [`secrets`] (what it alone is told), [`native`] (plugins as Rust closures).
 
 pub mod connection;
 pub mod content;
@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod native;
 pub mod plugin;
 pub mod policy;
+pub mod secrets;
 pub mod services;
 pub mod settings;
 pub mod verdict;
@@ -33,4 +34,5 @@ pub use lend::{Held, Loan, Slot};
 pub use namespace::Namespace;
 pub use plugin::{Hooks, Instance, Plugin, PluginError, Step, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
+pub use secrets::Secrets;
 pub use verdict::{Candidate, Reply, Selection, Target, Verdict};

@@ -3,7 +3,7 @@
 use super::*;
 use std::time::Duration;
 
-use weir_plugin::Grants;
+use weir_plugin::{Grants, Secrets};
 
 #[test]
 fn services_work() {
@@ -217,4 +217,14 @@ fn plugins_share_what_they_were_granted() {
     assert!(error.contains("[plugins.two.grants] kv = [\"carts\"]"), "{error}");
     let error = failure(run("two", &[], "weir.kv.open('own:one')"));
     assert!(error.contains("not granted"), "{error}");
+}
+
+#[test]
+fn secrets_are_had_by_name() {
+    let secrets = Secrets::new([("token".to_owned(), "hush\0".into())].into());
+    let policy = Policy { secrets, ..Policy::default() };
+    let text = r#"return { on_load = function() assert(weir.secrets.get("token") == "hush\0") weir.secrets.get("key") end }"#;
+    let error = load_with(text, Settings::new(), policy).expect_err("there is no such secret");
+    let error = format!("{error:?}");
+    assert!(error.contains("[plugins.test.secrets]") && !error.contains("hush"), "{error}");
 }

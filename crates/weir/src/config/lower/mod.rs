@@ -6,6 +6,7 @@ mod names;
 mod plugin;
 mod proxy;
 mod route;
+mod secrets;
 mod telemetry;
 mod tls;
 mod upstream;

@@ -83,6 +83,7 @@ impl Lower<'_> {
             None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
         };
         let policy = self.policy(raw, &section);
+        let policy = Policy { secrets: self.secrets(&raw.secrets, &section.key("secrets"))?, ..policy };
         let mut settings: Settings = raw.settings.iter().map(|(k, v)| (k.clone(), value(v))).collect();
         settings.extend(own.iter().map(|(k, v)| (k.clone(), value(v))));
         let what = plugins::What { name: name.to_owned(), path, settings, policy };
@@ -156,6 +157,7 @@ impl Lower<'_> {
                 raw::OnFailure::Open => OnFailure::Open,
             },
             grants: weir_plugin::Grants::default(),
+            secrets: weir_plugin::Secrets::default(),
         }
     }
 

@@ -17,6 +17,9 @@ pub struct Plugin {
     pub path: Option<String>,
     /// What it is configured with; the plugin says what there is.
     pub settings: BTreeMap<String, Json>,
+    /// What only this plugin is told, by name: "env:NAME" is an environment variable, "file:PATH" a file. Read with the
+    /// configuration.
+    pub secrets: BTreeMap<String, String>,
     /// What happens to a request when it fails: "closed" (502) or "open" (as if it were not there).
     pub on_failure: OnFailure,
     /// What it may use.
