@@ -3,6 +3,7 @@
 mod crypto;
 mod identity;
 pub(crate) mod kv;
+pub(crate) mod metrics;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub(crate) fn add(
     weir.set("crypto", crypto::table(lua, services)?)?;
     weir.set("password", identity::password(lua, services)?)?;
     weir.set("jwt", identity::jwt(lua, services)?)?;
+    weir.set("metrics", metrics::table(lua, plugin, services)?)?;
     weir.set("regex", regex(lua, services)?)?;
     weir.set("ip", ip(lua, services)?)?;
     weir.set("time", time(lua, services)?)?;

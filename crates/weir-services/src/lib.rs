@@ -5,6 +5,7 @@ mod codec;
 mod crypto;
 mod jwt;
 mod kv;
+mod metrics;
 mod networks;
 mod passwords;
 mod patterns;
@@ -21,8 +22,10 @@ pub use scripted::{Scripted, ScriptedClient};
 /// All services, with a key-value store of this process of so many bytes, and this way to other servers.
 pub fn local(kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
     let clock = Arc::new(time::SystemClock::default());
+    let kv = Arc::new(LocalStore::new(kv_memory));
     Services {
-        kv: Arc::new(LocalStore::new(kv_memory)),
+        metrics: Arc::new(metrics::Measures::new(kv.clone())),
+        kv,
         codec: Arc::new(codec::Codecs),
         crypto: Arc::new(crypto::AwsLc),
         patterns: Arc::new(patterns::Patterns::default()),

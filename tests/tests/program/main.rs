@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod lent;
 mod plugins;
 mod shipped;
 mod sockets;

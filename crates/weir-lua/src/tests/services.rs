@@ -3,6 +3,7 @@
 use super::*;
 use std::time::Duration;
 
+use weir_plugin::services::metrics::Exposition;
 use weir_plugin::{Grants, Secrets};
 
 #[test]
@@ -227,4 +228,46 @@ fn secrets_are_had_by_name() {
     let error = load_with(text, Settings::new(), policy).expect_err("there is no such secret");
     let error = format!("{error:?}");
     assert!(error.contains("[plugins.test.secrets]") && !error.contains("hush"), "{error}");
+}
+
+#[test]
+fn what_scripts_measure_is_shown() {
+    let services = services();
+    let text = r#"
+        local seen = weir.metrics.counter("seen")
+        local spread = weir.metrics.histogram("spread", nil, { 1, 2 })
+        return { on_request = function(req)
+          seen:add()
+          weir.metrics.counter("by", { method = req.method, n = 1, ok = true }):add(2)
+          local level = weir.metrics.gauge("level")
+          level:set(5)
+          level:add(-2)
+          level:add()
+          spread:observe(1.5)
+          for expected, call in {
+            ["is a table: a text"] = function() weir.metrics.counter("x", { a = {} }) end,
+            ["no name of a metric"] = function() weir.metrics.counter("X") end,
+            ["of another kind"] = function() weir.metrics.gauge("seen") end,
+            ["it only grows"] = function() seen:add(-1) end,
+            ["a counter has no `set`"] = function() seen:set(1) end,
+          } do
+            local ok, message = pcall(call)
+            assert(not ok and string.find(message, expected, 1, true), message)
+          end
+        end }"#;
+    let source = Source::text("test.lua", text);
+    let plugin =
+        block_on(LuaPlugin::load("test", source, Settings::new(), Policy::default(), services.clone()))
+            .expect("it loads");
+    let verdict = block_on(visit(&plugin).on_request(&mut exchange()).finish());
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+    let shown = services.metrics.expose(Exposition::OpenMetrics);
+    for line in [
+        "weir_plugin_seen_total{plugin=\"test\"} 1.0",
+        "weir_plugin_by_total{plugin=\"test\",method=\"GET\",n=\"1\",ok=\"true\"} 2.0",
+        "weir_plugin_level{plugin=\"test\"} 4.0",
+        "weir_plugin_spread_bucket{le=\"2.0\",plugin=\"test\"} 1",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
 }

@@ -13,6 +13,7 @@ use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 use crate::handles::{Connection, Cookies, Headers, Query, Request, Response};
 use crate::services::Networks;
 use crate::services::kv::Store;
+use crate::services::metrics::{Counter, Gauge, Histogram};
 
 /// Names that a handle registers: fields as they are, assignments as `set_x`.
 #[derive(Default)]
@@ -211,6 +212,9 @@ fn handles_have_the_same_functions_on_both_sides() {
         ("http", "connection", Names::of::<Connection>()),
         ("ip", "networks", Names::of::<Networks>()),
         ("kv", "store", Names::of::<Store>()),
+        ("metrics", "counter-series", Names::of::<Counter>()),
+        ("metrics", "gauge-series", Names::of::<Gauge>()),
+        ("metrics", "histogram-series", Names::of::<Histogram>()),
     ] {
         assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
     }

@@ -2,6 +2,7 @@
 
 mod crypto;
 mod http;
+pub mod metrics;
 mod passwords;
 mod tokens;
 
@@ -17,6 +18,7 @@ use crate::error::Result;
 
 pub use self::crypto::{Crypto, Hash, MOST_CRYPTO, Signature};
 pub use self::http::{HttpAnswer, HttpCall, HttpClient};
+pub use self::metrics::Metrics;
 pub use self::passwords::Passwords;
 pub use self::tokens::{TokenKeys, TokenOptions, Tokens};
 
@@ -37,6 +39,8 @@ pub struct Services {
     pub patterns: Arc<dyn Patterns>,
     /// IP networks.
     pub networks: Arc<dyn NetworkParser>,
+    /// Metrics.
+    pub metrics: Arc<dyn Metrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Calls to other servers.
