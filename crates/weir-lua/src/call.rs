@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use mlua::function::AsyncCallFuture;
@@ -128,11 +130,58 @@ pub(crate) fn processor_time() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
+/// Wakes whoever polls a call now. What a script waits for is not asked again each time that its call is polled: where
+/// a turn ends just after it was asked, the next poll only comes to the place where the script gives way. So it has to
+/// wake whoever polled last, and be heard also before that.
+#[derive(Debug, Default)]
+pub(crate) struct Forward {
+    to: Mutex<Option<Waker>>,
+    woken: AtomicBool,
+}
+
+impl Forward {
+    fn to(&self, waker: &Waker) {
+        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        if !to.as_ref().is_some_and(|to| to.will_wake(waker)) {
+            *to = Some(waker.clone());
+        }
+    }
+
+    /// Whether somebody has woken it since this was asked.
+    fn was_woken(&self) -> bool {
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Keeps it for the next call if nobody else holds it.
+    fn reuse(self: Arc<Self>, state: &State) {
+        // The call itself holds it, too.
+        if Arc::strong_count(&self) <= 2 {
+            self.was_woken();
+            state.waker.replace(Some(self));
+        }
+    }
+}
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(to) = to {
+            to.wake();
+        }
+    }
+}
+
 /// A call under way.
 struct Call<R: FromLuaMulti> {
     thread: AsyncCallFuture<R>,
     state: Rc<State>,
     slot: Slot,
+    waker: Arc<Forward>,
     spent: Duration,
     /// Its budget.
     limit: Duration,
@@ -147,7 +196,8 @@ impl<R: FromLuaMulti> Call<R> {
         arguments: impl IntoLuaMulti,
     ) -> Self {
         let thread = function.call_async(arguments);
-        Call { thread, state: state.clone(), slot: slot.clone(), spent: Duration::ZERO, limit }
+        let waker = state.waker.take().unwrap_or_default();
+        Call { thread, state: state.clone(), slot: slot.clone(), waker, spent: Duration::ZERO, limit }
     }
 }
 
@@ -159,7 +209,10 @@ impl<R: FromLuaMulti> Future for Call<R> {
         let before = state.current.replace(Some(self.slot.clone()));
         state.meter.begin(self.spent);
         self.slot.open(true);
-        let polled = Pin::new(&mut self.thread).poll(cx);
+        let forward = self.waker.clone();
+        forward.to(cx.waker());
+        let waker = Waker::from(forward.clone());
+        let polled = Pin::new(&mut self.thread).poll(&mut Context::from_waker(&waker));
         self.slot.open(false);
         self.spent += state.meter.end();
         state.current.replace(before);
@@ -168,8 +221,15 @@ impl<R: FromLuaMulti> Future for Call<R> {
             Poll::Pending if self.spent > limit => {
                 Poll::Ready(Err(mlua::Error::runtime(format!("it used up its processor time of {limit:?}"))))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if forward.was_woken() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Poll::Ready(result) => {
+                drop(waker);
+                forward.reuse(&state);
                 state.look_at_memory(result.as_ref().err());
                 Poll::Ready(result)
             }

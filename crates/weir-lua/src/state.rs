@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use weir_plugin::services::Services;
 use weir_plugin::{Policy, Slot};
 
-use crate::call::Meter;
+use crate::call::{Forward, Meter};
 use crate::fault::message;
 use crate::host;
 use crate::plugin::Compiled;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) name: String,
     /// The exchange of the call that runs now.
     pub(crate) current: RefCell<Option<Slot>>,
+    /// For the next call.
+    pub(crate) waker: RefCell<Option<Arc<Forward>>>,
     spent: Cell<bool>,
     memory: usize,
 }
@@ -51,6 +54,7 @@ impl State {
             meter: meter.clone(),
             name: name.to_owned(),
             current: RefCell::default(),
+            waker: RefCell::default(),
             spent: Cell::new(false),
             memory: limits.memory,
         });

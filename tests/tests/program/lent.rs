@@ -48,7 +48,7 @@ fn metrics_of_scripts_are_shown_by_a_route() {
     for line in [
         "# TYPE weir_plugin_requests_total counter",
         "weir_plugin_requests_total{plugin=\"it\",path=\"/a\"} 2.0",
-        "weir_plugin_requests_total{plugin=\"it\",path=\"/b%22c\"} 1.0",
+        "weir_plugin_requests_total{plugin=\"it\",path=\"/b\\\"c\"} 1.0",
         "weir_plugin_cookies_count{plugin=\"it\"} 3",
         "weir_kv_entries 1.0",
         "weir_kv_hits_total 3",
@@ -116,7 +116,7 @@ fn secrets_are_read_again_at_a_reload_and_told_to_nobody_else() {
     let mut from = weir.process().lines().len();
     weir.process().signal(rustix::process::Signal::HUP);
     weir.process().line_from(&mut from, "what is wrong", |line| {
-        (line.contains("weir.toml:8:") && line.contains("cannot read") && line.contains("token"))
+        (line.contains("weir.toml:9:") && line.contains("cannot read") && line.contains("token"))
             .then_some(())
     });
     assert_eq!(get(&weir, "/", "").text(), second);

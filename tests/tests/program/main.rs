@@ -5,6 +5,7 @@ mod explain;
 mod lent;
 mod plugins;
 mod shipped;
+mod shipped_auth;
 mod sockets;
 mod start;
 mod stop;

@@ -66,8 +66,13 @@ fn services_work() {
 
 /// Runs `on_request` in an event loop.
 fn waiting(body: &str, patience: Duration) -> Option<(Held, Verdict)> {
+    waiting_with(body, patience, Limits::default())
+}
+
+fn waiting_with(body: &str, patience: Duration, limits: Limits) -> Option<(Held, Verdict)> {
     let text = format!("return {{ on_request = function(req)\n{body}\nend }}");
-    let plugin = load(&text).expect("it loads");
+    let policy = Policy { limits, ..Policy::default() };
+    let plugin = load_with(&text, Settings::new(), policy).expect("it loads");
     let mut visit = visit(&plugin);
     let mut x = exchange();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop");
@@ -102,6 +107,17 @@ fn a_wait_goes_through_coroutines_and_can_be_cancelled() {
     assert!(waiting("weir.time.sleep(3600)", Duration::from_millis(20)).is_none(), "given up");
     let body = "coroutine.wrap(function() weir.time.sleep(3600) end)()";
     assert!(waiting(body, Duration::from_millis(20)).is_none(), "given up");
+}
+
+#[test]
+fn a_wait_is_woken_wherever_turns_end() {
+    // To begin this takes longer than a turn: it ends between asking what is waited for, and giving way.
+    let limits = Limits { slice: Duration::from_micros(20), ..Limits::default() };
+    let body = "weir.password.verify('$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'U*U')";
+    for _ in 0..10 {
+        let (_, verdict) = waiting_with(body, Duration::from_secs(60), limits.clone()).expect("it is woken");
+        assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+    }
 }
 
 #[test]
