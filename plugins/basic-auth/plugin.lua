@@ -1,6 +1,9 @@
 -- Asks for a name and a password (RFC 7617).
 local users, challenge, header, forward, remember, decoy
 
+-- The longest password that is verified, in bytes.
+local LONGEST = 1024
+
 local function add(into, name, hash, where)
   if name == "" or string.find(name, ":", 1, true) then
     error(`{where}: "{name}" cannot be a user: a name has no colon`, 0)
@@ -38,7 +41,10 @@ local function credentials(req)
   if not ok or not utf8.len(text) or string.find(text, "%c") then
     return nil
   end
-  return string.match(text, "^([^:]*):(.*)$")
+  local name, password = string.match(text, "^([^:]*):(.*)$")
+  if name and #password <= LONGEST then
+    return name, password
+  end
 end
 
 -- What is remembered of credentials that were right: nothing from which they could be had.

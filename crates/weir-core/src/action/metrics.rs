@@ -22,14 +22,14 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 pub async fn serve(
     metrics: &Arc<dyn Metrics>,
     method: &Method,
-    accept: &HeaderMap,
+    headers: &HeaderMap,
 ) -> Result<Response<Body>> {
     if method != Method::GET && method != Method::HEAD {
         return Err(Error::new(Kind::MethodNotAllowed, "metrics take GET and HEAD"));
     }
     let accepts =
         |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("application/openmetrics-text"));
-    let (format, content_type) = match accept.get_all(header::ACCEPT).iter().any(accepts) {
+    let (format, content_type) = match headers.get_all(header::ACCEPT).iter().any(accepts) {
         true => (Exposition::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         false => (Exposition::Prometheus, "text/plain; version=0.0.4; charset=utf-8"),
     };
