@@ -19,8 +19,40 @@ const REFERENCE: &str = "docs/lua-reference.md";
 /// Resources whose functions without arguments are fields in Lua. Those of the others are methods.
 const WITH_FIELDS: [&str; 3] = ["request", "response", "connection"];
 
+/// Fields of resources whose other functions are methods.
+const ALSO_FIELDS: [(&str, &str); 1] = [("http-response", "status")];
+
 /// Arguments that may be left out in Lua alone.
-const OPTIONAL: [(&str, &str); 2] = [("incr", "by"), ("incr", "initial")];
+const OPTIONAL: [(&str, &str); 7] = [
+    ("incr", "by"),
+    ("incr", "initial"),
+    ("add", "n"),
+    ("counter", "labels"),
+    ("gauge", "labels"),
+    ("histogram", "labels"),
+    ("histogram", "buckets"),
+];
+
+/// Types of the package that have a form of their own in Lua.
+const FORMS: [(&str, &str); 4] = [
+    ("Keys", "string | { jwks: string } | { secret: string } | { pem: string }"),
+    (
+        "Options",
+        "{ algorithms: string | { string }, issuers: (string | { string })?, audiences: (string | { string })?, leeway: number?, required: { string }? }",
+    ),
+    ("Label", "string | number | boolean"),
+    (
+        "Call",
+        "{ url: string?, upstream: string?, path: string?, method: string?, headers: { [string]: string | { string } }?, body: string?, timeout: number?, limit: number?, stream: boolean? }",
+    ),
+];
+
+/// Functions that give something else in Lua: what went wrong beside nothing.
+const RESULTS: [(&str, &str, &str); 3] = [
+    ("http", "request", "(HttpResponse?, string?)"),
+    ("http", "all", "{ HttpResponse | { error: string } }"),
+    ("jwt", "verify", "({ [string]: any }?, string?)"),
+];
 
 /// What Lua has beside the package: the parts of `weir` that make what hooks return, and JSON.
 const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if it is left out; a header is a text or a list of them.
@@ -108,7 +140,8 @@ impl Package {
             let with_fields = WITH_FIELDS.contains(&name.as_str());
             let mut shown = Vec::new();
             for function in functions().filter(|f| !(with_fields && f.item_name().starts_with("set-"))) {
-                let mut item = self.shown(function, with_fields)?;
+                let is_field = with_fields || ALSO_FIELDS.contains(&(name, function.item_name()));
+                let mut item = self.shown(function, is_field)?;
                 if item.field.is_some() {
                     match setters.get(&item.name) {
                         Some(setter) => {
@@ -126,7 +159,20 @@ impl Package {
 
     fn free<'a>(&'a self, interface: &'a Interface) -> Result<Vec<Shown>> {
         let is_free = |f: &&Function| matches!(f.kind, FunctionKind::Freestanding | FunctionKind::Static(_));
-        interface.functions.values().filter(is_free).map(|function| self.shown(function, false)).collect()
+        let functions = interface.functions.values().filter(is_free);
+        let of = interface.name.as_deref().unwrap_or_default();
+        functions
+            .map(|function| {
+                let mut shown = self.shown(function, false)?;
+                if let Some((_, _, result)) = RESULTS
+                    .iter()
+                    .find(|(interface, name, _)| *interface == of && *name == function.item_name())
+                {
+                    shown.result = (*result).to_owned();
+                }
+                Ok(shown)
+            })
+            .collect()
     }
 
     fn shown<'a>(&'a self, function: &'a Function, with_fields: bool) -> Result<Shown> {
@@ -157,6 +203,9 @@ impl Package {
         Ok(match &def.kind {
             TypeDefKind::Option(inner) => optional(&self.ty(inner)?),
             TypeDefKind::List(Type::U8) => "string".to_owned(),
+            TypeDefKind::List(inner) if self.ty(inner)? == form("Label") => {
+                format!("{{ [string]: {} }}", form("Label"))
+            }
             // A list of Lua has no holes.
             TypeDefKind::List(inner) => {
                 format!("{{ {} }}", self.ty(inner)?.replace("string?", "string | false"))
@@ -169,7 +218,7 @@ impl Package {
             TypeDefKind::Handle(wit_parser::Handle::Own(id) | wit_parser::Handle::Borrow(id)) => {
                 self.ty(&Type::Id(*id))?
             }
-            _ => pascal(def.name.as_deref().context("a type without a name")?),
+            _ => form(&pascal(def.name.as_deref().context("a type without a name")?)).to_owned(),
         })
     }
 
@@ -246,6 +295,7 @@ impl Package {
         );
         out.push_str("    --- Runs once in each state, and once more before a configuration is published; an error refuses it.\n");
         out.push_str("    on_load: ((config: any) -> ())?,\n");
+        out.push_str("    --- Seconds between two `on_tick`. Default: 60.\n    tick_every: number?,\n");
         for hook in self.hooks()? {
             write_docs(out, "    ", &hook.docs);
             let name = &hook.name;
@@ -259,9 +309,9 @@ impl Package {
 
     /// The hooks, with the arguments that their docs say they have in Lua.
     fn hooks(&self) -> Result<Vec<Shown>> {
-        let interface = self.interface("http-hooks")?;
+        let interfaces = [self.interface("http-hooks")?, self.interface("tick-hooks")?];
         let mut all = Vec::new();
-        for function in interface.functions.values() {
+        for function in interfaces.iter().flat_map(|interface| interface.functions.values()) {
             let (name, docs) = (snake(&function.name), docs_of(function));
             let start = docs
                 .find(&format!("`{name}("))
@@ -275,14 +325,19 @@ impl Package {
                 "res" => Ok("Response"),
                 "selection" => Ok("Selection"),
                 "ctx" => Ok("{ [any]: any }"),
+                "piece" | "name" => Ok("string"),
+                "last" => Ok("boolean"),
                 other => Err(anyhow!("{name}: the argument {other} has no type yet")),
             };
-            let arguments =
-                form.split(", ").map(|argument| Ok((argument.to_owned(), ty(argument)?.to_owned())));
+            let arguments = form
+                .split(", ")
+                .filter(|form| !form.is_empty())
+                .map(|argument| Ok((argument.to_owned(), ty(argument)?.to_owned())));
             let result = match function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.as_deref() {
                 None => "()",
                 Some("Verdict") => "Answer?",
                 Some("Target") => "Choice?",
+                Some("Piece") => "(string | Answer)?",
                 Some(other) => return Err(anyhow!("{name}: {other} has no form in Lua yet")),
             };
             let shown = Shown {
@@ -337,7 +392,17 @@ fn docs_of(function: &Function) -> String {
 
 fn lua_names(docs: &str) -> String {
     let mut docs = docs.replace("`request.set-upstream`", "`req.upstream`");
-    for hook in ["on-request", "select-upstream", "on-response", "on-log"] {
+    for hook in [
+        "on-request",
+        "on-request-body",
+        "select-upstream",
+        "on-response",
+        "on-response-body",
+        "on-log",
+        "on-timer",
+        "on-tick",
+        "tick-every",
+    ] {
         docs = docs.replace(&format!("`{hook}`"), &format!("`{}`", snake(hook)));
     }
     docs
@@ -372,6 +437,11 @@ fn flat(docs: &str) -> String {
 
 fn optional(ty: &str) -> String {
     if ty.contains('|') { format!("({ty})?") } else { format!("{ty}?") }
+}
+
+/// A type as Lua has it.
+fn form(name: &str) -> &str {
+    FORMS.iter().find(|(known, _)| *known == name).map_or(name, |(_, form)| form)
 }
 
 fn snake(name: &str) -> String {

@@ -47,7 +47,7 @@ pub(crate) fn table(
     weir.set("log", log(lua, state)?)?;
     weir.set("timer", timer(lua, state)?)?;
     weir.set("http", crate::http::table(lua, &services.http, policy)?)?;
-    crate::services::add(lua, &weir, &state.name, services)?;
+    crate::services::add(lua, &weir, &state.name, policy, services)?;
     Ok(weir)
 }
 

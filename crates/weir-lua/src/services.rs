@@ -1,29 +1,41 @@
 //! What plugins are lent, as tables of `weir`.
 
+mod crypto;
+mod identity;
+pub(crate) mod kv;
+pub(crate) mod metrics;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
-use weir_plugin::Error;
-use weir_plugin::services::{Encoding, Hash, Networks as Set, Services};
+use weir_plugin::services::{Encoding, Networks as Set, Services};
+use weir_plugin::{Error, Policy};
 
 use crate::handles::{lua_error, strict, text};
 
-/// The most random bytes at once.
-const MOST_RANDOM: usize = 1024;
 /// The longest time that a script may ask for: a year, in seconds.
 const LONGEST: f64 = 366.0 * 86400.0;
 /// The largest text that JSON is read from or written to, in bytes. More would hold the worker up.
 const MOST_JSON: usize = 1 << 20;
 
-/// Adds all services to the table `weir`. `namespace` is the plugin's own in the key-value store.
-pub(crate) fn add(lua: &Lua, weir: &Table, namespace: &str, services: &Services) -> mlua::Result<()> {
-    weir.set("kv", kv(lua, namespace, services)?)?;
+/// Adds all services to the table `weir` of a plugin of this name.
+pub(crate) fn add(
+    lua: &Lua,
+    weir: &Table,
+    plugin: &str,
+    policy: &Policy,
+    services: &Services,
+) -> mlua::Result<()> {
+    weir.set("kv", kv::table(lua, plugin, &policy.grants, services)?)?;
+    weir.set("secrets", secrets(lua, plugin, policy)?)?;
     weir.set("codec", codec(lua, services)?)?;
-    weir.set("crypto", crypto(lua, services)?)?;
+    weir.set("crypto", crypto::table(lua, services)?)?;
+    weir.set("password", identity::password(lua, services)?)?;
+    weir.set("jwt", identity::jwt(lua, services)?)?;
+    weir.set("metrics", metrics::table(lua, plugin, services)?)?;
     weir.set("regex", regex(lua, services)?)?;
     weir.set("ip", ip(lua, services)?)?;
     weir.set("time", time(lua, services)?)?;
@@ -40,65 +52,13 @@ pub(crate) fn seconds(seconds: f64) -> mlua::Result<Duration> {
     }
 }
 
-fn ttl(ttl: Option<f64>) -> mlua::Result<Option<Duration>> {
-    ttl.map(seconds).transpose()
-}
-
-fn kv(lua: &Lua, namespace: &str, services: &Services) -> mlua::Result<Table> {
+fn secrets(lua: &Lua, plugin: &str, policy: &Policy) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let lend = || (services.kv.clone(), namespace.to_owned());
-    let (kv, own) = lend();
-    table.set(
-        "get",
-        lua.create_function(move |lua, key: BorrowedBytes| {
-            let value = kv.get(&own, &key).map_err(lua_error)?;
-            value.map(|value| text(lua, &value)).transpose()
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "set",
-        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
-            kv.set(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "add",
-        lua.create_function(move |_, (key, value, time): (BorrowedBytes, BorrowedBytes, Option<f64>)| {
-            kv.add(&own, &key, Bytes::copy_from_slice(&value), ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "incr",
-        lua.create_function(
-            move |_, (key, by, initial, time): (BorrowedBytes, Option<i64>, Option<i64>, Option<f64>)| {
-                kv.incr(&own, &key, by.unwrap_or(1), initial.unwrap_or(0), ttl(time)?).map_err(lua_error)
-            },
-        )?,
-    )?;
-    let (kv, own) = lend();
-    type Cas<'a> = (BorrowedBytes, Option<BorrowedBytes>, BorrowedBytes, Option<f64>);
-    table.set(
-        "cas",
-        lua.create_function(move |_, (key, expected, value, time): Cas<'_>| {
-            let value = Bytes::copy_from_slice(&value);
-            kv.cas(&own, &key, expected.as_deref(), value, ttl(time)?).map_err(lua_error)
-        })?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "delete",
-        lua.create_function(move |_, key: BorrowedBytes| kv.delete(&own, &key).map_err(lua_error))?,
-    )?;
-    let (kv, own) = lend();
-    table.set(
-        "ttl",
-        lua.create_function(move |_, key: BorrowedBytes| {
-            Ok(kv.ttl(&own, &key).map_err(lua_error)?.map(|ttl| ttl.as_secs_f64()))
-        })?,
-    )?;
+    let (plugin, secrets) = (plugin.to_owned(), policy.secrets.clone());
+    let get = lua.create_function(move |lua, name: BorrowedStr| {
+        text(lua, secrets.named(&plugin, &name).map_err(lua_error)?)
+    })?;
+    table.set("get", get)?;
     Ok(table)
 }
 
@@ -120,44 +80,6 @@ fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {
         })?;
         table.set(format!("{name}_decode"), decode)?;
     }
-    Ok(table)
-}
-
-fn crypto(lua: &Lua, services: &Services) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "hash",
-        lua.create_function(move |lua, (name, data): (BorrowedStr, BorrowedBytes)| {
-            text(lua, &crypto.hash(Hash::named(&name).map_err(lua_error)?, &data))
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "hmac",
-        lua.create_function(move |lua, (name, key, data): (BorrowedStr, BorrowedBytes, BorrowedBytes)| {
-            text(lua, &crypto.hmac(Hash::named(&name).map_err(lua_error)?, &key, &data))
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "equal",
-        lua.create_function(move |_, (a, b): (BorrowedBytes, BorrowedBytes)| Ok(crypto.equal(&a, &b)))?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set(
-        "random",
-        lua.create_function(move |lua, count: usize| {
-            if count > MOST_RANDOM {
-                return Err(lua_error(Error::TooLarge(MOST_RANDOM as u64)));
-            }
-            let mut bytes = vec![0; count];
-            crypto.random(&mut bytes).map_err(lua_error)?;
-            text(lua, &bytes)
-        })?,
-    )?;
-    let crypto = services.crypto.clone();
-    table.set("uuid", lua.create_function(move |_, ()| crypto.uuid().map_err(lua_error))?)?;
     Ok(table)
 }
 

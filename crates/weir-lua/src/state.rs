@@ -54,11 +54,11 @@ impl State {
         services: &Services,
         make: impl FnOnce(&Lua) -> mlua::Result<()>,
     ) -> mlua::Result<Rc<State>> {
-        let limits = &policy.limits;
         let libraries =
             StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::BIT | StdLib::BUFFER;
         let options = LuaOptions::new().thread_pool_size(THREADS);
         let lua = Lua::new_with(libraries | StdLib::COROUTINE, options)?;
+        let limits = &policy.limits;
         let meter = Meter::new(limits.clone());
         let state = Rc::new(State {
             lua: lua.clone(),

@@ -9,8 +9,8 @@
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
 //! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
-//! with), [`services`] and [`timers`] (what it is lent), [`native`] (plugins as Rust closures), [`scenario`] (exchanges
-//! of tests).
+//! with), [`services`] and [`timers`] (what it is lent), [`namespace`] (whose values are whose), [`secrets`] (what it
+//! alone is told), [`native`] (plugins as Rust closures), [`scenario`] (exchanges of tests).
 
 pub mod connection;
 pub mod content;
@@ -18,10 +18,12 @@ pub mod error;
 pub mod exchange;
 pub mod lend;
 pub mod message;
+pub mod namespace;
 pub mod native;
 pub mod plugin;
 pub mod policy;
 pub mod scenario;
+pub mod secrets;
 pub mod services;
 pub mod settings;
 pub mod timers;
@@ -32,7 +34,9 @@ pub use content::{Content, Source};
 pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{Held, Loan, Slot};
+pub use namespace::Namespace;
 pub use plugin::{Flow, Hooks, Instance, Plugin, PluginError, Step, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
+pub use secrets::Secrets;
 pub use timers::Timers;
 pub use verdict::{Candidate, Piece, Reply, Selection, Target, Verdict};

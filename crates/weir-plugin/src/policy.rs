@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::Secrets;
+
 /// What a plugin may use. Every bound is a key of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -64,4 +66,6 @@ pub struct Policy {
     pub on_failure: OnFailure,
     /// What it may do beyond its own exchange.
     pub grants: Grants,
+    /// What it is told that nobody else is.
+    pub secrets: Secrets,
 }

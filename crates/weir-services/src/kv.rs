@@ -1,11 +1,12 @@
 //! The key-value store of this process, shared by all workers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quick_cache::Weighter;
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use weir_plugin::error::{Error, Result};
 use weir_plugin::services::{Clock, KeyValue};
 
@@ -13,6 +14,8 @@ use weir_plugin::services::{Clock, KeyValue};
 const OVERHEAD: u64 = 96;
 /// Entries of an average size that memory is laid out for.
 const AVERAGE: u64 = 256;
+/// The most entries that memory is laid out for at the start; for more it grows.
+const MOST_LAID_OUT: usize = 1 << 20;
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 1024;
 /// A number as text, in bytes.
@@ -23,9 +26,44 @@ const SHARE: u64 = 16;
 /// A store in memory of bounded size: what was not used for long goes when it is full. An expired entry is never seen,
 /// and goes when it is looked up or its room is wanted.
 pub struct LocalStore {
-    entries: Cache<Key, Entry, Weight>,
+    entries: Cache<Key, Entry, Weight, DefaultHashBuilder, Evictions>,
     largest: u64,
     clock: Arc<dyn Clock>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: Evictions,
+}
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Entries that are there now, with those that have expired and were not looked up since.
+    pub entries: u64,
+    /// What they weigh, in bytes: keys, values, and what holds them.
+    pub bytes: u64,
+    /// The most that they may weigh.
+    pub capacity: u64,
+    /// Entries that went to make room for others.
+    pub evictions: u64,
+    /// Keys that were looked up and found.
+    pub hits: u64,
+    /// Keys that were looked up and not found.
+    pub misses: u64,
+}
+
+/// Counts what goes to make room.
+#[derive(Clone, Debug, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Key, Entry> for Evictions {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    // Not `on_evict`, which also tells of what another value takes the place of.
+    fn before_evict(&self, (): &mut (), _: &Key, _: &mut Entry) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Namespace, a zero byte, key.
@@ -56,8 +94,23 @@ impl std::fmt::Debug for LocalStore {
 impl LocalStore {
     /// An empty store of so many bytes, whose entries live by this clock.
     pub fn new(memory: u64, clock: Arc<dyn Clock>) -> Self {
-        let items = usize::try_from(memory / AVERAGE).unwrap_or(usize::MAX);
-        LocalStore { entries: Cache::with_weighter(items, memory, Weight), largest: memory / SHARE, clock }
+        let items = usize::try_from(memory / AVERAGE).unwrap_or(usize::MAX).min(MOST_LAID_OUT);
+        let evictions = Evictions::default();
+        let entries = Cache::with(items, memory, Weight, DefaultHashBuilder::default(), evictions.clone());
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        LocalStore { entries, largest: memory / SHARE, clock, hits, misses, evictions }
+    }
+
+    /// How it is used.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            entries: self.entries.len() as u64,
+            bytes: self.entries.weight(),
+            capacity: self.entries.capacity(),
+            evictions: self.evictions.0.load(Ordering::Relaxed),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
     }
 
     fn entry(&self, value: Bytes, ttl: Option<Duration>) -> Entry {
@@ -119,8 +172,10 @@ impl LocalStore {
 impl KeyValue for LocalStore {
     fn get(&self, namespace: &str, key: &[u8]) -> Result<Option<Bytes>> {
         let key = self.key(namespace, key, 0)?;
-        let entry = self.entries.get(&key);
-        Ok(entry.filter(|entry| self.is_live(entry)).map(|entry| entry.value))
+        let entry = self.entries.get(&key).filter(|entry| self.is_live(entry));
+        let counted = if entry.is_some() { &self.hits } else { &self.misses };
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(entry.map(|entry| entry.value))
     }
 
     fn set(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()> {
@@ -222,6 +277,33 @@ mod tests {
             store.set("a", &i.to_be_bytes(), vec![0; 500].into(), None).expect("others go");
         }
         assert!(store.entries.weight() <= 1 << 20, "{}", store.entries.weight());
+    }
+
+    #[test]
+    fn statistics_tell_how_it_is_used() {
+        let store = store();
+        assert_eq!(store.statistics(), Statistics { capacity: 1 << 20, ..Statistics::default() });
+        store.set("a", b"k", "value".into(), None).expect("there is room");
+        store.set("a", b"gone", "".into(), Some(Duration::ZERO)).expect("there is room");
+        for key in [&b"k"[..], b"k", b"gone", b"none"] {
+            store.get("a", key).expect("a key");
+        }
+        let statistics = store.statistics();
+        assert_eq!((statistics.hits, statistics.misses, statistics.evictions), (2, 2, 0));
+        assert_eq!((statistics.entries, statistics.bytes), (2, 2 * (2 + OVERHEAD) + 1 + 5 + 4));
+        // One in the place of another, and one that is removed, did not go to make room.
+        store.set("a", b"k", "another".into(), None).expect("there is room");
+        store.delete("a", b"gone").expect("a key");
+        assert_eq!(store.statistics().evictions, 0);
+        for i in 0..10_000u32 {
+            store.set("a", &i.to_be_bytes(), vec![0; 500].into(), None).expect("others go");
+        }
+        let statistics = store.statistics();
+        assert!(
+            statistics.evictions > 5000 && statistics.entries + statistics.evictions == 10_001,
+            "{statistics:?}"
+        );
+        assert!(statistics.bytes <= 1 << 20, "{statistics:?}");
     }
 
     #[test]

@@ -3,9 +3,12 @@
 
 mod codec;
 mod crypto;
+mod jwt;
 mod kv;
 mod manual;
+mod metrics;
 mod networks;
+mod passwords;
 mod patterns;
 mod scripted;
 mod time;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 
 use weir_plugin::services::{Clock, HttpClient, Services};
 
-pub use kv::LocalStore;
+pub use kv::{LocalStore, Statistics};
 pub use manual::ManualClock;
 pub use scripted::{Scripted, ScriptedClient};
 
@@ -25,12 +28,16 @@ pub fn local(kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
 
 /// All services, as [`local`] makes them, but for the clock.
 pub fn with_clock(kv_memory: u64, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Services {
+    let kv = Arc::new(LocalStore::new(kv_memory, clock.clone()));
     Services {
-        kv: Arc::new(LocalStore::new(kv_memory, clock.clone())),
+        metrics: Arc::new(metrics::Measures::new(kv.clone())),
+        kv,
         codec: Arc::new(codec::Codecs),
         crypto: Arc::new(crypto::AwsLc),
         patterns: Arc::new(patterns::Patterns::default()),
         networks: Arc::new(networks::Parser),
+        passwords: Arc::new(passwords::Hashes::default()),
+        tokens: Arc::new(jwt::Jwt::new(clock.clone())),
         clock,
         http,
     }

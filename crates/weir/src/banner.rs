@@ -207,6 +207,7 @@ fn action(route: &Route, spec: &Spec) -> String {
         Action::Redirect { status, to } => format!("{} {to}", status.as_u16()),
         Action::Respond { status, .. } => format!("answer {}", status.as_u16()),
         Action::Files(files) => format!("files in {}", files.root.display()),
+        Action::Metrics(_) => "metrics".to_owned(),
     }
 }
 

@@ -94,6 +94,7 @@ impl Reloader {
 fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
     let changed = [
         ("workers", old.spec.workers != new.spec.workers),
+        ("kv.size", old.kv_memory != new.kv_memory),
         ("access_log", old.telemetry.access_log != new.telemetry.access_log),
         ("log", old.telemetry.log != new.telemetry.log),
     ];

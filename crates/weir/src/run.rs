@@ -47,6 +47,8 @@ pub struct Plan {
     pub origins: HashMap<Arc<str>, Origin>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
     pub self_signed: Vec<Arc<str>>,
+    /// Bytes of the key-value store.
+    pub kv_memory: u64,
     /// Plugins of all routes.
     pub plugins: Vec<plugins::Loaded>,
 }

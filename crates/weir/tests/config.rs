@@ -38,6 +38,7 @@ fn broken() -> tempfile::TempDir {
     copy(&root().join("tests/configs/broken"), folder.path());
     let files = folder.path().join("files");
     fs::create_dir(&files).unwrap();
+    fs::write(files.join("empty"), "\n").unwrap();
     for name in ["a", "b"] {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();

@@ -301,6 +301,7 @@ fn what_is_wrong_with_a_changed_configuration_is_told_and_changes_nothing() {
         (answering("two", "wrkers = 1"), "weir.toml:1:1: unknown key `wrkers`"),
         ("[[listeners".to_owned(), "weir.toml:1:"),
         (answering("two", "workers = 7"), "`workers` has changed; start weir again"),
+        (answering("two", "kv = { size = \"32MiB\" }"), "`kv.size` has changed; start weir again"),
         (answering("two", "log = { level = \"debug\" }"), "`log` has changed; start weir again"),
         (answering("two", "access_log = { path = \"off\" }"), "`access_log` has changed; start weir again"),
         (other_port, "listener web has another address"),

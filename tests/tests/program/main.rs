@@ -3,9 +3,11 @@
 mod bodies;
 mod demo;
 mod explain;
+mod lent;
 mod plugins;
 mod scripts;
 mod shipped;
+mod shipped_auth;
 mod sockets;
 mod start;
 mod stop;

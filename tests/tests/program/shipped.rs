@@ -3,12 +3,12 @@
 use weir_tests::{Answer, RawClient, RawUpstream, Weir, weir};
 
 /// A proxy whose only route has this plugin with these settings (TOML, inline); `more` follows.
-fn start(name: &str, settings: &str, more: &str) -> Weir {
+pub(crate) fn start(name: &str, settings: &str, more: &str) -> Weir {
     start_granted(name, settings, &format!("\n{more}"))
 }
 
 /// The same; what follows may go on with the section of the plugin.
-fn start_granted(name: &str, settings: &str, more: &str) -> Weir {
+pub(crate) fn start_granted(name: &str, settings: &str, more: &str) -> Weir {
     let path = weir::root().join("plugins").join(name);
     Weir::start(&format!(
         "workers = 2
@@ -29,7 +29,7 @@ fn start_granted(name: &str, settings: &str, more: &str) -> Weir {
     ))
 }
 
-fn ask(weir: &Weir, head: &str) -> Answer {
+pub(crate) fn ask(weir: &Weir, head: &str) -> Answer {
     let (line, fields) = head.split_once('\n').unwrap_or((head, ""));
     let mut request = format!("{line} HTTP/1.1\r\nhost: shop.example\r\n");
     for field in fields.lines() {
@@ -39,7 +39,7 @@ fn ask(weir: &Weir, head: &str) -> Answer {
 }
 
 /// What is wrong with settings, as weir says it.
-fn refused(name: &str, settings: &str) -> String {
+pub(crate) fn refused(name: &str, settings: &str) -> String {
     let folder = weir::folder();
     let path = weir::root().join("plugins").join(name);
     let config = format!(
@@ -54,7 +54,7 @@ fn refused(name: &str, settings: &str) -> String {
 
 #[test]
 fn every_plugin_is_documented_and_tested() {
-    let source = include_str!("shipped.rs");
+    let source = concat!(include_str!("shipped.rs"), include_str!("shipped_auth.rs"));
     let mut count = 0;
     for entry in std::fs::read_dir(weir::root().join("plugins")).expect("there are plugins") {
         let folder = entry.expect("it can be read").path();
@@ -66,7 +66,7 @@ fn every_plugin_is_documented_and_tested() {
         assert!(source.contains(&format!("\"{name}\"")), "{name} has no test");
         count += 1;
     }
-    assert!(count >= 7);
+    assert!(count >= 10);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! What a route does without an upstream: redirects, fixed answers, files; error responses and compression.
+//! What a route does without an upstream: redirects, fixed answers, files, metrics; error responses and compression.
 
 pub mod compress;
 pub mod decompress;
 pub mod error;
 pub mod files;
+pub mod metrics;
 
 use std::borrow::Cow;
 

@@ -229,6 +229,7 @@ async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) ->
             let query = x.uri.query().unwrap_or_default();
             action::files::serve(files, &x.method, &x.headers, &path, query).await
         }
+        Action::Metrics(metrics) => action::metrics::serve(metrics, &x.method, &x.headers).await,
         Action::Upstream(_) => Err(Error::new(Kind::Internal, "an upstream as an action without one")),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_plugin::Plugin;
+use weir_plugin::services::Metrics;
 
 use super::Match;
 
@@ -83,6 +84,8 @@ pub enum Action {
     },
     /// Answer with a file.
     Files(Files),
+    /// Answer with all metrics.
+    Metrics(Arc<dyn Metrics>),
 }
 
 /// Static files from a folder. GET and HEAD; ranges, validators and media types by the file.

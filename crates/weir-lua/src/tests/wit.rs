@@ -12,6 +12,8 @@ use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
 use crate::handles::{Body, Connection, Cookies, Headers, Query, Request, Response};
 use crate::services::Networks;
+use crate::services::kv::Store;
+use crate::services::metrics::{Counter, Gauge, Histogram};
 
 /// Names that a handle registers: fields as they are, assignments as `set_x`.
 #[derive(Default)]
@@ -210,7 +212,11 @@ fn handles_have_the_same_functions_on_both_sides() {
         ("message", "connection", Names::of::<Connection>()),
         ("message", "body", Names::of::<Body>()),
         ("ip", "networks", Names::of::<Networks>()),
-        ("http", "response", Names::of::<crate::http::Response>()),
+        ("http", "http-response", Names::of::<crate::http::Response>()),
+        ("kv", "store", Names::of::<Store>()),
+        ("metrics", "counter-series", Names::of::<Counter>()),
+        ("metrics", "gauge-series", Names::of::<Gauge>()),
+        ("metrics", "histogram-series", Names::of::<Histogram>()),
     ] {
         assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
     }

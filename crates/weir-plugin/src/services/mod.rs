@@ -1,6 +1,10 @@
 //! What plugins are lent, whatever engine they are written for. Implemented in `weir-services`.
 
+mod crypto;
 mod http;
+pub mod metrics;
+mod passwords;
+mod tokens;
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -10,9 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
+pub use self::crypto::{Crypto, Hash, MOST_CRYPTO, Signature};
 pub use self::http::{HttpAnswer, HttpCall, HttpClient};
+pub use self::metrics::Metrics;
+pub use self::passwords::Passwords;
+pub use self::tokens::{TokenKeys, TokenOptions, Tokens};
 
 /// All services.
 #[derive(Clone, Debug)]
@@ -23,10 +31,16 @@ pub struct Services {
     pub codec: Arc<dyn Codec>,
     /// Crypto.
     pub crypto: Arc<dyn Crypto>,
+    /// Hashes of passwords.
+    pub passwords: Arc<dyn Passwords>,
+    /// Signed tokens.
+    pub tokens: Arc<dyn Tokens>,
     /// Regular expressions.
     pub patterns: Arc<dyn Patterns>,
     /// IP networks.
     pub networks: Arc<dyn NetworkParser>,
+    /// Metrics.
+    pub metrics: Arc<dyn Metrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Calls to other servers.
@@ -38,27 +52,27 @@ pub trait KeyValue: Debug + Send + Sync {
     /// The value of a key.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a key.
+    /// [`crate::Error::TooLarge`] for a key.
     fn get(&self, namespace: &str, key: &[u8]) -> Result<Option<Bytes>>;
     /// Sets a value, for `ttl` or for good.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`crate::Error::TooLarge`].
     fn set(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()>;
     /// Sets a value if there is none. Whether it did.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`crate::Error::TooLarge`].
     fn add(&self, namespace: &str, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<bool>;
     /// Adds to a number, which is `initial` where there is none; `ttl` is for a new one. The sum.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the value is no number, or the sum is too large.
+    /// [`crate::Error::Invalid`] where the value is no number, or the sum is too large.
     fn incr(&self, namespace: &str, key: &[u8], by: i64, initial: i64, ttl: Option<Duration>) -> Result<i64>;
     /// Sets a value if the one that is there is `expected` (`None`: there is none). Whether it did.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`crate::Error::TooLarge`].
     fn cas(
         &self,
         namespace: &str,
@@ -70,12 +84,12 @@ pub trait KeyValue: Debug + Send + Sync {
     /// Removes a key. Whether it was there.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a key.
+    /// [`crate::Error::TooLarge`] for a key.
     fn delete(&self, namespace: &str, key: &[u8]) -> Result<bool>;
     /// How long a key has to live; `None`: for good, or it is not there.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a key.
+    /// [`crate::Error::TooLarge`] for a key.
     fn ttl(&self, namespace: &str, key: &[u8]) -> Result<Option<Duration>>;
 }
 
@@ -99,59 +113,8 @@ pub trait Codec: Debug + Send + Sync {
     /// As bytes.
     ///
     /// # Errors
-    /// [`Error::Invalid`].
+    /// [`crate::Error::Invalid`].
     fn decode(&self, encoding: Encoding, text: &[u8]) -> Result<Vec<u8>>;
-}
-
-/// A hash function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hash {
-    /// Broken for signatures; for protocols that ask for it.
-    Sha1,
-    /// FIPS 180-4.
-    Sha256,
-    /// FIPS 180-4.
-    Sha384,
-    /// FIPS 180-4.
-    Sha512,
-}
-
-impl Hash {
-    /// By its name: `sha1`, `sha256`, `sha384`, `sha512`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "sha1" => Ok(Hash::Sha1),
-            "sha256" => Ok(Hash::Sha256),
-            "sha384" => Ok(Hash::Sha384),
-            "sha512" => Ok(Hash::Sha512),
-            other => Err(Error::invalid(format!(
-                "unknown hash \"{other}\": there are sha1, sha256, sha384, sha512"
-            ))),
-        }
-    }
-}
-
-/// Hashes, message authentication, random numbers.
-pub trait Crypto: Debug + Send + Sync {
-    /// The hash of data.
-    fn hash(&self, hash: Hash, data: &[u8]) -> Vec<u8>;
-    /// The code of data under a key (RFC 2104).
-    fn hmac(&self, hash: Hash, key: &[u8], data: &[u8]) -> Vec<u8>;
-    /// Whether two secrets are the same, in time that does not tell where they differ.
-    fn equal(&self, a: &[u8], b: &[u8]) -> bool;
-    /// Fills with random bytes that nobody can guess.
-    ///
-    /// # Errors
-    /// When the system has none.
-    fn random(&self, bytes: &mut [u8]) -> Result<()>;
-    /// A random UUID (RFC 9562, version 4).
-    ///
-    /// # Errors
-    /// When the system has no random numbers.
-    fn uuid(&self) -> Result<String>;
 }
 
 /// Groups of a match: all of it, then each group, `None` for one that has no part in it.
@@ -162,17 +125,17 @@ pub trait Patterns: Debug + Send + Sync {
     /// Whether a pattern matches anywhere.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a pattern.
+    /// [`crate::Error::Invalid`] for a pattern.
     fn is_match(&self, pattern: &str, text: &[u8]) -> Result<bool>;
     /// The first match.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a pattern.
+    /// [`crate::Error::Invalid`] for a pattern.
     fn find(&self, pattern: &str, text: &[u8]) -> Result<Option<Groups>>;
     /// All matches replaced; `$1` and `${name}` stand for groups.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a pattern.
+    /// [`crate::Error::Invalid`] for a pattern.
     fn replace(&self, pattern: &str, text: &[u8], with: &[u8]) -> Result<Vec<u8>>;
 }
 
@@ -181,7 +144,7 @@ pub trait NetworkParser: Debug + Send + Sync {
     /// From addresses and networks such as `10.0.0.0/8`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the one that is neither.
+    /// [`crate::Error::Invalid`] names the one that is neither.
     fn parse(&self, networks: &[String]) -> Result<Box<dyn Networks>>;
 }
 

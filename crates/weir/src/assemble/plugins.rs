@@ -69,20 +69,18 @@ impl Loaded {
     }
 }
 
-/// Memory of the key-value store, in bytes.
-const KV_MEMORY: u64 = 64 << 20;
-
-/// What all plugins are lent. The key-value store outlives configurations.
-fn services() -> Services {
+/// What all plugins are lent. It outlives configurations: the key-value store has the size in bytes that was asked for
+/// first.
+pub fn services(kv_memory: u64) -> Services {
     static SERVICES: OnceLock<Services> = OnceLock::new();
-    SERVICES.get_or_init(|| weir_services::local(KV_MEMORY, Arc::new(WorkerClient))).clone()
+    SERVICES.get_or_init(|| weir_services::local(kv_memory, Arc::new(WorkerClient))).clone()
 }
 
 /// Reads, compiles and runs a plugin once. May take as long as its `on_load` does.
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn load(what: What) -> Result<Loaded, Problem> {
+pub fn load(what: What, services: Services) -> Result<Loaded, Problem> {
     let source = Source::read(&what.path).map_err(|error| Problem::Unreadable(error.to_string()))?;
     let deadline = what.policy.limits.deadline;
     let (name, copy) = (what.name.clone(), source.clone());
@@ -97,7 +95,7 @@ pub fn load(what: What) -> Result<Loaded, Problem> {
         let runtime = runtime.map_err(|error| broken(format!("no event loop to load it in: {error}")))?;
         runtime.block_on(async {
             let late = |_| broken(format!("on_load took longer than its deadline of {deadline:?}"));
-            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy, services()))
+            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy, services))
                 .await
                 .unwrap_or_else(|elapsed| Err(late(elapsed)))
         })

@@ -164,6 +164,7 @@ fn action(out: &mut String, spec: &Spec, route: &Route) {
             writeln!(out, "answer    {} with {} bytes", status.as_u16(), body.len())
         }
         Action::Files(files) => writeln!(out, "answer    files of {}", files.root.display()),
+        Action::Metrics(_) => writeln!(out, "answer    metrics"),
         Action::Upstream(name) => {
             let upstream = spec.upstreams.iter().find(|u| u.name == *name);
             let _ = match upstream.map(|u| &u.balance) {

@@ -6,6 +6,7 @@ mod names;
 mod plugin;
 mod proxy;
 mod route;
+mod secrets;
 mod telemetry;
 mod tls;
 mod upstream;
@@ -15,19 +16,25 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use weir_core::spec::Spec;
+use weir_plugin::services::Services;
 
 use super::document::{At, Node};
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
-use crate::assemble::plugins::Loaded;
+use crate::assemble::plugins::{self, Loaded};
 use crate::run::{Origin, Plan};
 
 pub use conflicts::without_upstreams;
 
+/// The least and the most memory of the key-value store, in bytes.
+const KV_MEMORY: (u64, u64) = (1 << 20, 1 << 40);
+
 /// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
 pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
-    let mut lower = Lower { document, report, bad, plugins: Vec::new(), broken_plugins: Vec::new() };
+    let services = plugins::services(raw.kv.size.0.0.clamp(KV_MEMORY.0, KV_MEMORY.1));
+    let mut lower =
+        Lower { document, report, bad, services, plugins: Vec::new(), broken_plugins: Vec::new() };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
         spec: Spec {
@@ -37,6 +44,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             ..Spec::default()
         },
         telemetry: lower.telemetry(raw),
+        kv_memory: lower.size(raw.kv.size, KV_MEMORY.0, KV_MEMORY.1, &At::default().key("kv").key("size")),
         ..Plan::default()
     };
     for (i, listener) in raw.listeners.iter().enumerate() {
@@ -90,6 +98,8 @@ pub struct Lower<'a> {
     document: &'a Node,
     report: &'a mut Report,
     bad: &'a mut Vec<At>,
+    /// What plugins are lent.
+    services: Services,
     /// Plugins that are ready.
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.

@@ -85,7 +85,8 @@ impl Lower<'_> {
             Some(path) => self.path(path, &section.key("path")),
             None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
         };
-        let policy = self.policy(raw, config, &section);
+        let secrets = self.secrets(&raw.secrets, &section.key("secrets"))?;
+        let policy = Policy { secrets, ..self.policy(raw, config, &section) };
         let mut settings: Settings = raw.settings.iter().map(|(k, v)| (k.clone(), value(v))).collect();
         settings.extend(own.iter().map(|(k, v)| (k.clone(), value(v))));
         let what = plugins::What { name: name.to_owned(), path, settings, policy };
@@ -96,7 +97,7 @@ impl Lower<'_> {
         if self.broken_plugins.contains(&what.path) {
             return None;
         }
-        match plugins::load(what.clone()) {
+        match plugins::load(what.clone(), self.services.clone()) {
             Ok(loaded) => {
                 let plugin = loaded.plugin.clone();
                 self.plugins.push(loaded);
@@ -161,6 +162,7 @@ impl Lower<'_> {
                 raw::OnFailure::Open => OnFailure::Open,
             },
             grants,
+            secrets: weir_plugin::Secrets::default(),
         }
     }
 

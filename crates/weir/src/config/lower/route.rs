@@ -150,11 +150,12 @@ impl Lower<'_> {
             ("redirect", raw.redirect.is_some()),
             ("respond", raw.respond.is_some()),
             ("files", raw.files.is_some()),
+            ("metrics", raw.metrics),
         ];
         let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
         let Some(first) = given.next() else {
             self.error(at, "this route does nothing with its requests", "")
-                .help("add one of `upstream`, `redirect`, `respond` and `files`");
+                .help("add one of `upstream`, `redirect`, `respond`, `files` and `metrics`");
             return None;
         };
         if let Some(second) = given.next() {
@@ -176,7 +177,7 @@ impl Lower<'_> {
             (Some(redirect), ..) => self.redirect(redirect, captures, &at.key("redirect")),
             (_, Some(respond), _) => self.respond(respond, &at.key("respond")),
             (.., Some(files)) => self.files(files, &at.key("files")),
-            _ => None,
+            _ => Some(Action::Metrics(self.services.metrics.clone())),
         }
     }
 

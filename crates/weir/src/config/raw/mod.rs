@@ -54,6 +54,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// Scripts that decide what routes do, by name. One at plugins/NAME.lua needs no entry here.
     pub plugins: BTreeMap<String, Plugin>,
+    /// Values that plugins keep over requests, in the memory of this process.
+    pub kv: Kv,
     /// What holds for every request.
     pub proxy: Proxy,
     /// One line for each request and connection that has ended.
@@ -73,6 +75,7 @@ impl Default for Config {
             tcp_routes: Vec::new(),
             upstreams: BTreeMap::new(),
             plugins: BTreeMap::new(),
+            kv: Kv::default(),
             proxy: Proxy::default(),
             access_log: AccessLog::default(),
             log: Log::default(),

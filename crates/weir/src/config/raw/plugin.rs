@@ -17,6 +17,9 @@ pub struct Plugin {
     pub path: Option<String>,
     /// What it is configured with; the plugin says what there is.
     pub settings: BTreeMap<String, Json>,
+    /// What only this plugin is told, by name: "env:NAME" is an environment variable, "file:PATH" a file. Read with the
+    /// configuration.
+    pub secrets: BTreeMap<String, String>,
     /// What happens to a request when it fails: "closed" (502) or "open" (as if it were not there).
     pub on_failure: OnFailure,
     /// What it may use.
@@ -100,4 +103,18 @@ pub struct RoutePluginSettings {
     pub name: Option<String>,
     /// Settings that take the place of the plugin's own, one by one.
     pub settings: BTreeMap<String, Json>,
+}
+
+/// Values that plugins keep over requests, in the memory of this process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kv {
+    /// All values of all plugins; what was not used for long goes when it is full. Read at the start only.
+    pub size: Bytes,
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Kv { size: kib(64 << 10) }
+    }
 }

@@ -12,7 +12,7 @@ use super::{Bytes, OneOrMany, RoutePlugin, Text, Time, kib, secs};
 use crate::config::value::{Pattern, Size};
 
 /// Which requests go where. All conditions that are given must hold; within a list any one. Exactly one of
-/// `upstream`, `redirect`, `respond` and `files` says what is done.
+/// `upstream`, `redirect`, `respond`, `files` and `metrics` says what is done.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Route {
@@ -46,6 +46,8 @@ pub struct Route {
     pub respond: Option<Respond>,
     /// Answer with files of this folder, or a table of settings.
     pub files: Option<Files>,
+    /// Answer with the metrics of plugins and of their key-value store, as Prometheus or OpenMetrics text.
+    pub metrics: bool,
 
     /// Changes to the request's headers before it is forwarded.
     pub request_headers: HeaderEdits,
@@ -85,6 +87,7 @@ impl Default for Route {
             redirect: None,
             respond: None,
             files: None,
+            metrics: false,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             rewrite: Rewrite::default(),
