@@ -254,8 +254,7 @@ impl Package {
                     write_docs(&mut out, "    ", &item.docs);
                     match &item.field {
                         Some(ty) => {
-                            // A word of the language's own is no name there.
-                            let name = if item.name == "local" { "[\"local\"]" } else { &item.name };
+                            let name = &item.name;
                             let _ = writeln!(out, "    {name}: {ty}");
                         }
                         None => {

@@ -6,12 +6,18 @@ use weir_tests::process::Process;
 use weir_tests::weir;
 
 /// The least tests that each plugin that comes with weir has.
-const SHIPPED: [(&str, usize); 7] = [
+const SHIPPED: [(&str, usize); 13] = [
+    ("basic-auth", 5),
+    ("body-rewrite", 6),
     ("canary", 9),
     ("cors", 9),
+    ("forward-auth", 5),
+    ("geo-route", 5),
     ("header-rewrite", 8),
     ("ip-filter", 7),
+    ("jwt", 8),
     ("maintenance", 6),
+    ("mirror", 7),
     ("rate-limit", 10),
     ("security-headers", 7),
 ];

@@ -1,11 +1,14 @@
 //! The plugins that come with weir and look at who somebody is: basic-auth, geo-route, jwt, each through a running proxy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _, SigningKey as _};
 
-use crate::shipped::{ask, refused, start};
-use weir_tests::{Answer, Weir};
+use crate::shipped::{ask, refused, start, start_granted};
+use weir_tests::{Answer, RawUpstream, Weir};
 
 /// Of crypt_blowfish's own tests: the password is `U*U`.
 const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -212,4 +215,44 @@ fn jwt() {
     assert!(refused("jwt", "{ algorithms = [\"RS256\"], pem = \"x\" }").contains("no public key as PEM"));
     let told = refused("jwt", "{ algorithms = [\"RS256\"], jwks = '{\"keys\":[]}', sources = [\"body\"] }");
     assert!(told.contains("\"body\" is not known"), "{told}");
+}
+
+#[test]
+fn jwt_with_keys_at_a_url() {
+    let (old, new) = (Signer::new(), Signer::new());
+    let sets = [old.jwks(), new.jwks().replace("\"kid\":\"1\"", "\"kid\":\"2\"")];
+    let rotated = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let rotated = rotated.clone();
+        RawUpstream::start(move |_, served| {
+            while served.request().is_some() {
+                let set = &sets[rotated.load(Ordering::SeqCst)];
+                served.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len()));
+            }
+        })
+    };
+    let url = format!("http://{}", server.address());
+    let settings = format!("{{ algorithms = [\"EdDSA\"], jwks_url = \"{url}/keys\" }}");
+    let weir = start_granted("jwt", &settings, &format!("grants = {{ hosts = [\"{url}\"] }}\n"));
+    let asked = || {
+        server
+            .received()
+            .iter()
+            .map(|c| String::from_utf8_lossy(&c.bytes).matches("GET /keys").count())
+            .sum::<usize>()
+    };
+    let status = |token: &str| ask(&weir, &format!("GET /echo\nauthorization: Bearer {token}")).status;
+    let good = old.token(&format!("{{{LATER}}}"));
+    for _ in 0..5 {
+        assert_eq!(status(&good), 200);
+    }
+    assert_eq!(asked(), 1, "the keys are kept");
+    // A key that is not known has the set fetched anew, but not again and again.
+    rotated.store(1, Ordering::SeqCst);
+    let newer = new.sign(r#"{"alg":"EdDSA","kid":"2"}"#, &format!("{{{LATER}}}"));
+    assert_eq!(status(&newer), 200);
+    for _ in 0..5 {
+        assert_eq!(status(&good), 401, "its key is gone");
+    }
+    assert_eq!(asked(), 2);
 }

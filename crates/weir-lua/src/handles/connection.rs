@@ -13,7 +13,7 @@ impl UserData for Connection {
         get(fields, "id", |c| Some(c.id.to_string()));
         get(fields, "listener", |c| Some(c.listener.to_string()));
         get(fields, "peer", |c| Some(c.peer.to_string()));
-        get(fields, "local", |c| Some(c.local.to_string()));
+        get(fields, "local_address", |c| Some(c.local.to_string()));
         get(fields, "tls_version", |c| tls(c).map(|tls| tls.version.to_owned()));
         get(fields, "tls_cipher", |c| tls(c).map(|tls| tls.cipher.to_owned()));
         get(fields, "sni", |c| tls(c).and_then(|tls| tls.sni.as_deref().map(str::to_owned)));

@@ -13,7 +13,7 @@ return {
     t:equal(x, {
       request = {
         method = "put", path = "/b", query_string = "c=d", upstream = "app", endpoint = "192.0.2.80:80",
-        headers = { host = "a.test", ["x-many"] = { "1", "2" }, ["x-text"] = "PUT!" },
+        headers = { host = "a.test", ["x-many"] = { "1", "2" }, ["x-text"] = "PUT!" }, body = "",
       },
       response = { status = 201, headers = { ["x-b"] = "3", ["x-count"] = "1" }, body = "made" },
       answered_by = "upstream",
