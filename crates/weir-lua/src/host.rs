@@ -121,8 +121,11 @@ pub(crate) fn respond(what: &Value) -> mlua::Result<Reply> {
     message::reply(status, fields, body).map_err(|error| wrong(error.to_string()))
 }
 
+/// A header field: name and value.
+pub(crate) type Field = (Vec<u8>, Vec<u8>);
+
 /// Header fields from a table of strings, and lists of them, by name.
-pub(crate) fn fields(headers: &Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+pub(crate) fn fields(headers: &Value) -> Result<Vec<Field>, String> {
     let headers = match headers {
         Value::Nil => return Ok(Vec::new()),
         Value::Table(headers) => headers,

@@ -16,6 +16,8 @@ const MOST: usize = 1000;
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
+type Sleep = Pin<Box<dyn Future<Output = ()>>>;
+
 /// The timers of one instance, by name.
 #[derive(Debug)]
 pub struct Timers {
@@ -57,7 +59,7 @@ impl Timers {
 
     /// The name of the first timer that is over, waited for. One waits at a time. Cancel safe.
     pub async fn next(&self) -> String {
-        let mut sleep: Option<(Duration, Pin<Box<dyn Future<Output = ()>>>)> = None;
+        let mut sleep: Option<(Duration, Sleep)> = None;
         poll_fn(|cx| {
             loop {
                 let now = self.clock.monotonic();
