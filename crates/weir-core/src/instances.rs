@@ -16,6 +16,8 @@ use crate::net::InTurns;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 /// The longest time between two tries.
 const LAST_BACK_OFF: Duration = Duration::from_secs(30);
+/// So often an instance may be spent soon after its start before the next one has to wait.
+const QUICK: u32 = 3;
 /// An instance that lived so long was no failure to start.
 const SOUND: Duration = Duration::from_secs(10);
 
@@ -26,8 +28,34 @@ pub(crate) struct Running {
     pub(crate) hooks: Hooks,
     pub(crate) instance: Rc<dyn Instance>,
     since: Instant,
+    /// Calls that wait.
+    waiting: Rc<Cell<usize>>,
     /// Runs its timers.
     _background: Option<Background>,
+}
+
+/// A call that waits, while this lives.
+pub(crate) struct Waits(Rc<Cell<usize>>);
+
+impl Running {
+    /// Enters a call that waits.
+    ///
+    /// # Errors
+    /// Where too many do.
+    pub(crate) fn wait(&self) -> Result<Waits, String> {
+        let most = self.policy.limits.waiting;
+        if self.waiting.get() >= most {
+            return Err(format!("{most} calls of it wait already: `limits.waiting` allows no more"));
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        Ok(Waits(self.waiting.clone()))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A task that ends with what it is for.
@@ -52,6 +80,8 @@ struct Seat {
     starting: Mutex<()>,
     failed: RefCell<Option<(PluginError, Instant)>>,
     back_off: Cell<Duration>,
+    /// Instances in a row that were spent soon after their start.
+    quick: Cell<u32>,
 }
 
 impl Instances {
@@ -78,6 +108,7 @@ impl Instances {
             starting: Mutex::default(),
             failed: RefCell::default(),
             back_off: Cell::new(FIRST_BACK_OFF),
+            quick: Cell::new(0),
         });
         self.tidy();
         let mut all = self.0.borrow_mut();
@@ -120,9 +151,20 @@ impl Seat {
         {
             return Err(error.clone());
         }
-        let spent = self.running.take();
-        if spent.as_ref().is_some_and(|spent| spent.since.elapsed() > SOUND) {
-            self.back_off.set(FIRST_BACK_OFF);
+        match self.running.take() {
+            Some(spent) if spent.since.elapsed() < SOUND => {
+                self.quick.set(self.quick.get() + 1);
+                if self.quick.get() > QUICK {
+                    let message =
+                        format!("it was spent {} times in a row soon after its start", self.quick.get());
+                    return Err(self.wait(PluginError { plugin: plugin.name().to_owned(), message }));
+                }
+            }
+            Some(_) => {
+                self.back_off.set(FIRST_BACK_OFF);
+                self.quick.set(0);
+            }
+            None => {}
         }
         let policy = plugin.policy();
         let deadline = policy.limits.deadline;
@@ -146,18 +188,22 @@ impl Seat {
                     _background: run_timers(own, plugin.hooks(), &*instance),
                     instance,
                     since: Instant::now(),
+                    waiting: Rc::default(),
                 });
                 *self.running.borrow_mut() = Some(running.clone());
                 Ok(running)
             }
-            Err(error) => {
-                let wait = self.back_off.get();
-                self.back_off.set((wait * 2).min(LAST_BACK_OFF));
-                tracing::error!(plugin = plugin.name(), %error, again_in = ?wait, "a plugin does not start");
-                *self.failed.borrow_mut() = Some((error.clone(), Instant::now() + wait));
-                Err(error)
-            }
+            Err(error) => Err(self.wait(error)),
         }
+    }
+
+    /// Has it not tried again before some time has passed, more each time.
+    fn wait(&self, error: PluginError) -> PluginError {
+        let wait = self.back_off.get();
+        self.back_off.set((wait * 2).min(LAST_BACK_OFF));
+        tracing::error!(plugin = error.plugin, %error, again_in = ?wait, "a plugin does not start");
+        *self.failed.borrow_mut() = Some((error.clone(), Instant::now() + wait));
+        error
     }
 }
 
@@ -181,5 +227,65 @@ mod tests {
         drop(plugin);
         workers.iter().for_each(Instances::tidy);
         assert!(running.iter().all(|running| running.upgrade().is_none()));
+    }
+
+    /// A plugin whose instances are spent at once.
+    #[derive(Debug, Default)]
+    struct Spent(Policy);
+
+    impl Plugin for Spent {
+        fn name(&self) -> &str {
+            "spent"
+        }
+
+        fn hooks(&self) -> Hooks {
+            Hooks::default()
+        }
+
+        fn policy(&self) -> &Policy {
+            &self.0
+        }
+
+        fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, PluginError>> {
+            let instance: Rc<dyn Instance> = Rc::new(Spent::default());
+            Step::Done(Ok(instance))
+        }
+    }
+
+    impl Instance for Spent {
+        fn visit(self: Rc<Self>) -> Box<dyn weir_plugin::Visit> {
+            unreachable!("nothing is asked of it")
+        }
+
+        fn is_spent(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_spent_again_and_again_has_to_wait() {
+        let worker = Instances::default();
+        let plugin: Arc<dyn Plugin> = Arc::new(Spent::default());
+        for _ in 0..=QUICK {
+            worker.get(&plugin).await.expect("it starts afresh");
+        }
+        for _ in 0..2 {
+            let error = worker.get(&plugin).await.err().expect("it has to wait");
+            assert!(error.message.contains("spent 4 times in a row"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn not_too_many_calls_wait() {
+        let worker = Instances::default();
+        let limits = weir_plugin::Limits { waiting: 2, ..weir_plugin::Limits::default() };
+        let policy = Policy { limits, ..Policy::default() };
+        let plugin: Arc<dyn Plugin> = Arc::new(Native::new("waits").policy(policy));
+        let running = worker.get(&plugin).await.expect("it starts");
+        let first = running.wait().expect("one");
+        let _second = running.wait().expect("two");
+        assert!(running.wait().is_err_and(|message| message.contains("2 calls of it wait already")));
+        drop(first);
+        assert!(running.wait().is_ok());
     }
 }

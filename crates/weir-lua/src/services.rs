@@ -11,7 +11,7 @@ use std::time::Duration;
 use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
-use weir_plugin::services::{Encoding, Networks as Set, Services};
+use weir_plugin::services::{Encoding, Networks as Set, Services, input};
 use weir_plugin::{Error, Policy};
 
 use crate::handles::{lua_error, strict, text};
@@ -71,12 +71,13 @@ fn codec(lua: &Lua, services: &Services) -> mlua::Result<Table> {
         ("url", Encoding::Url),
     ] {
         let codec = services.codec.clone();
-        let encode =
-            lua.create_function(move |_, bytes: BorrowedBytes| Ok(codec.encode(encoding, &bytes)))?;
+        let encode = lua.create_function(move |_, bytes: BorrowedBytes| {
+            Ok(codec.encode(encoding, input(&bytes).map_err(lua_error)?))
+        })?;
         table.set(format!("{name}_encode"), encode)?;
         let codec = services.codec.clone();
         let decode = lua.create_function(move |lua, bytes: BorrowedBytes| {
-            text(lua, &codec.decode(encoding, &bytes).map_err(lua_error)?)
+            text(lua, &input(&bytes).and_then(|bytes| codec.decode(encoding, bytes)).map_err(lua_error)?)
         })?;
         table.set(format!("{name}_decode"), decode)?;
     }

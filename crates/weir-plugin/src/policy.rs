@@ -21,6 +21,8 @@ pub struct Limits {
     pub memory: usize,
     /// The most bytes of a body that it may read as a whole. Default: 1 MiB.
     pub body: usize,
+    /// The most calls on one worker that wait at the same time, for an answer or their next turn. Default: 1000.
+    pub waiting: usize,
 }
 
 impl Default for Limits {
@@ -32,6 +34,7 @@ impl Default for Limits {
             deadline: Duration::from_secs(10),
             memory: 64 << 20,
             body: 1 << 20,
+            waiting: 1000,
         }
     }
 }

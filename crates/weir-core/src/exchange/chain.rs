@@ -221,6 +221,7 @@ pub(super) async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::res
     match step {
         Step::Done(value) => Ok(value),
         Step::Wait(waiting) => {
+            let _waits = running.wait()?;
             let deadline = running.policy.limits.deadline;
             let late = |_| format!("it took longer than its deadline of {deadline:?}");
             tokio::time::timeout(deadline, InTurns::new(waiting)).await.map_err(late)

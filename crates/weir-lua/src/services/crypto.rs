@@ -2,7 +2,7 @@
 
 use mlua::{BorrowedBytes, BorrowedStr, Lua, Table};
 use weir_plugin::Error;
-use weir_plugin::services::{Hash, Services, Signature};
+use weir_plugin::services::{Hash, Services, Signature, input};
 
 use crate::handles::{lua_error, text};
 
@@ -15,14 +15,21 @@ pub(super) fn table(lua: &Lua, services: &Services) -> mlua::Result<Table> {
     table.set(
         "hash",
         lua.create_function(move |lua, (name, data): (BorrowedStr, BorrowedBytes)| {
-            text(lua, &crypto.hash(Hash::named(&name).map_err(lua_error)?, &data))
+            text(lua, &crypto.hash(Hash::named(&name).map_err(lua_error)?, input(&data).map_err(lua_error)?))
         })?,
     )?;
     let crypto = services.crypto.clone();
     table.set(
         "hmac",
         lua.create_function(move |lua, (name, key, data): (BorrowedStr, BorrowedBytes, BorrowedBytes)| {
-            text(lua, &crypto.hmac(Hash::named(&name).map_err(lua_error)?, &key, &data))
+            text(
+                lua,
+                &crypto.hmac(
+                    Hash::named(&name).map_err(lua_error)?,
+                    input(&key).map_err(lua_error)?,
+                    input(&data).map_err(lua_error)?,
+                ),
+            )
         })?,
     )?;
     let crypto = services.crypto.clone();

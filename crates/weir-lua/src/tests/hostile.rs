@@ -263,3 +263,21 @@ fn a_generator_in_a_comparator_is_right_however_short_the_turns() {
     assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
     assert_eq!(x.uri.path(), "/right");
 }
+
+#[test]
+fn what_is_lent_works_on_so_much_at_once() {
+    for (name, body) in [
+        ("hash", "weir.crypto.hash('sha512', long)"),
+        ("hmac", "weir.crypto.hmac('sha512', 'key', long)"),
+        ("encode", "weir.codec.hex_encode(long)"),
+        ("decode", "weir.codec.url_decode(long)"),
+        ("regex", "weir.regex.is_match('(a|b)*c', long)"),
+        ("replace", "weir.regex.replace('a', string.rep('a', 1000000), string.rep('b', 1000000))"),
+        ("JSON", "weir.json.encode({ long })"),
+    ] {
+        let body = format!("local long = string.rep('a', 4000000) long = long .. long {body}");
+        let (failure, worst) = beside(&body, Duration::from_secs(60));
+        println!("{name}: worst gap {worst:?}: {failure}");
+        assert!(failure.contains("too large"), "{name}: {failure}");
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use self::crypto::{Crypto, Hash, MOST_CRYPTO, Signature};
 pub use self::http::{HttpAnswer, HttpCall, HttpClient};
@@ -45,6 +45,17 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Calls to other servers.
     pub http: Arc<dyn HttpClient>,
+}
+
+/// The most bytes that codecs, hashes and codes work on at once: more would hold the worker up.
+pub const MOST_INPUT: usize = 4 << 20;
+
+/// What a codec, a hash or a code may be given.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub fn input(bytes: &[u8]) -> Result<&[u8]> {
+    if bytes.len() > MOST_INPUT { Err(Error::TooLarge(MOST_INPUT as u64)) } else { Ok(bytes) }
 }
 
 /// A key-value store. Keys have at most 1024 bytes; every namespace has its own.

@@ -156,7 +156,15 @@ impl Lower<'_> {
         }
         let body = self.size(limits.body, 0, 64 << 20, &at.key("body")) as usize;
         Policy {
-            limits: Limits { cpu, slice, stall, deadline, memory, body },
+            limits: Limits {
+                cpu,
+                slice,
+                stall,
+                deadline,
+                memory,
+                body,
+                waiting: limits.waiting.max(1) as usize,
+            },
             on_failure: match raw.on_failure {
                 raw::OnFailure::Closed => OnFailure::Closed,
                 raw::OnFailure::Open => OnFailure::Open,

@@ -55,6 +55,9 @@ pub struct PluginLimits {
     pub memory: Bytes,
     /// The most of a body that it may read as a whole.
     pub body: Bytes,
+    /// Calls on one worker that wait at the same time.
+    #[schemars(range(min = 1))]
+    pub waiting: u32,
 }
 
 impl Default for PluginLimits {
@@ -67,6 +70,7 @@ impl Default for PluginLimits {
             deadline: secs(10),
             memory: kib(64 << 10),
             body: kib(1 << 10),
+            waiting: 1000,
         }
     }
 }
