@@ -81,7 +81,7 @@ impl Default for PluginLimits {
 pub struct PluginGrants {
     /// Upstreams that it may send requests of its own to.
     pub upstreams: Vec<String>,
-    /// Servers that it may send requests of its own to: "https://login.example.com".
+    /// Servers that it may send requests of its own to, as `"https://login.example.com"`.
     pub hosts: Vec<String>,
     /// Namespaces of the key-value store that it may open beside its own.
     pub kv: Vec<String>,
