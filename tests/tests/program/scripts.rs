@@ -7,7 +7,7 @@ use weir_tests::weir;
 
 /// The least tests that each plugin that comes with weir has.
 const SHIPPED: [(&str, usize); 13] = [
-    ("basic-auth", 5),
+    ("basic-auth", 6),
     ("body-rewrite", 6),
     ("canary", 9),
     ("cors", 9),
@@ -15,7 +15,7 @@ const SHIPPED: [(&str, usize); 13] = [
     ("geo-route", 5),
     ("header-rewrite", 8),
     ("ip-filter", 7),
-    ("jwt", 8),
+    ("jwt", 9),
     ("maintenance", 6),
     ("mirror", 7),
     ("rate-limit", 10),
