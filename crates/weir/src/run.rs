@@ -150,11 +150,14 @@ async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, log
         };
         match asked {
             Asked::Stop(signal) => break signal,
-            Asked::Reload(cause) => tokio::select! {
-                () = reloader.reload(&cause) => watcher.follow(reloader.plan()),
-                // The next SIGHUP waits until this one is done with.
-                signal = signals.stop(logs) => break signal,
-            },
+            Asked::Reload(cause) => {
+                watcher.renew();
+                tokio::select! {
+                    () = reloader.reload(&cause) => watcher.follow(reloader.plan()),
+                    // The next SIGHUP waits until this one is done with.
+                    signal = signals.stop(logs) => break signal,
+                }
+            }
         }
     };
     let drain = reloader.drain();

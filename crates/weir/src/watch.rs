@@ -50,7 +50,6 @@ impl Watcher {
 
     /// Watches these files and folders instead.
     pub fn look_at(&mut self, paths: &[PathBuf]) {
-        let Some(watcher) = &mut self.watcher else { return };
         let mut wanted = BTreeMap::new();
         for path in paths {
             if path.is_dir() {
@@ -60,7 +59,20 @@ impl Watcher {
                 path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             wanted.entry(parent.to_path_buf()).or_insert(RecursiveMode::NonRecursive);
         }
-        // All of them anew: a folder may be another under the same name by now.
+        if wanted != self.folders {
+            self.watch(wanted);
+        }
+    }
+
+    /// Watches anew: after a change a folder may be another under the same name. To be done before the files are read,
+    /// so that no later change is missed.
+    pub fn renew(&mut self) {
+        let folders = self.folders.clone();
+        self.watch(folders);
+    }
+
+    fn watch(&mut self, wanted: BTreeMap<PathBuf, RecursiveMode>) {
+        let Some(watcher) = &mut self.watcher else { return };
         for folder in self.folders.keys() {
             // It may be gone from the disk.
             let _ = watcher.unwatch(folder);

@@ -156,3 +156,76 @@ fn a_script_that_fails_is_told_and_one_that_loops_holds_nobody_up() {
         assert_eq!(one.join().expect("it was answered"), 502);
     }
 }
+
+/// A proxy whose only route has the plugin `it`, and what it answers.
+fn answering(folder: TempDir) -> (Weir, impl Fn(&str)) {
+    let config = "workers = 1\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[[routes]]\nrespond = \"\"\nplugins = [\"it\"]\n";
+    let weir = Weir::start_in(folder, config);
+    let address = weir.address("web");
+    let answers = move |wanted: &str| {
+        let begun = Instant::now();
+        let mut client = RawClient::connect(address);
+        while client.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n").text() != wanted {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{wanted} never came");
+            std::thread::yield_now();
+        }
+    };
+    (weir, answers)
+}
+
+fn saying(text: &str) -> String {
+    format!("return {{ on_request = function() return weir.respond{{ body = \"{text}\" }} end }}")
+}
+
+#[test]
+fn a_link_that_points_elsewhere_is_a_change() {
+    use std::os::unix::fs::symlink;
+    // As Kubernetes mounts a ConfigMap: it.lua -> ..data/it.lua, ..data -> ..1, and then ..data -> ..2.
+    let folder = folder(&[]);
+    let plugins = folder.path().join("plugins");
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(plugins.join(name)).expect("a folder can be made");
+        std::fs::write(plugins.join(name).join("it.lua"), text).expect("a script can be written");
+        symlink(name, plugins.join("..new")).expect("a link can be made");
+        std::fs::rename(plugins.join("..new"), plugins.join("..data")).expect("and renamed");
+    };
+    version("..1", &saying("one"));
+    symlink("..data/it.lua", plugins.join("it.lua")).expect("a link can be made");
+    let (_weir, answers) = answering(folder);
+    answers("one");
+    version("..2", &saying("two"));
+    answers("two");
+    version("..3", &saying("three"));
+    answers("three");
+}
+
+#[test]
+fn a_folder_in_the_place_of_another_is_watched_too() {
+    let folder = folder(&[]);
+    let plugins = folder.path().join("plugins");
+    let make = |name: &str, text: &str| {
+        std::fs::create_dir(plugins.join(name)).expect("a folder can be made");
+        std::fs::write(plugins.join(name).join("plugin.lua"), "return require \"./words\"")
+            .expect("a script");
+        std::fs::write(plugins.join(name).join("words.lua"), text).expect("a script can be written");
+    };
+    let replace = |name: &str| {
+        std::fs::rename(plugins.join("it"), plugins.join(format!("{name}.old"))).expect("it can be renamed");
+        std::fs::rename(plugins.join(name), plugins.join("it")).expect("it can be renamed");
+    };
+    make("it", &saying("one"));
+    let (mut weir, answers) = answering(folder);
+    answers("one");
+    make("next", &saying("two"));
+    replace("next");
+    answers("two");
+    // Also one with a mistake, which is then mended where it is.
+    make("broken", "return {");
+    replace("broken");
+    weir.process().line("the mistake", |line| line.contains("words.lua:1").then_some(()));
+    answers("two");
+    std::fs::write(plugins.join("it/words.lua"), saying("three")).expect("a script can be written");
+    answers("three");
+    std::fs::write(plugins.join("it/words.lua"), saying("four")).expect("a script can be written");
+    answers("four");
+}

@@ -50,6 +50,7 @@ impl Test {
             print(&format!("\n{} has changed\n\n", changed.display()));
             // A folder may be another under the same name by now.
             watcher.look_at(&self.paths);
+            watcher.renew();
         }
     }
 
