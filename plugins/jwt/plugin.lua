@@ -30,12 +30,13 @@ local function fetched(anew)
   if fresh and last and not anew then
     return last
   end
-  if last and not weir.kv.add("asked " .. url, "1", PATIENCE) then
+  if weir.kv.get("failed " .. url) or (last and not weir.kv.add("asked " .. url, "1", PATIENCE)) then
     return last
   end
   local ok, text, why = pcall(ask, url)
   if not ok or not text then
     weir.log.error(`the keys at {url} cannot be had: {if ok then why else text}`)
+    weir.kv.set("failed " .. url, "1", PATIENCE)
     return last
   end
   weir.kv.set("last " .. url, text)

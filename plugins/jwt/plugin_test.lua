@@ -101,6 +101,9 @@ return {
     local remote = remote_plugin(t)
     local x = ask(remote, TOKEN)
     t:equal({ x.answered_by, x.response.status }, { "failure", 502 })
+    t:equal(ask(remote, TOKEN).answered_by, "failure")
+    t:equal(#t.calls, 1)
+    t:advance(31)
     t:http(function()
       return { status = 200, body = set(KEY) }
     end)

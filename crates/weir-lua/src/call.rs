@@ -228,14 +228,31 @@ where
     R: FromLuaMulti + 'a,
     T: 'a,
 {
-    let mut call = Call::new(state, For::Exchange(slot.clone()), state.meter.limits.cpu, function, arguments);
-    let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
     let loan = slot.lend(exchange);
+    begin(
+        Call::new(state, For::Exchange(slot.clone()), state.meter.limits.cpu, function, arguments),
+        loan,
+        convert,
+    )
+}
+
+/// Has a call its first turn. What is `held` is let go of when the call has ended.
+fn begin<'a, R, T, H>(
+    mut call: Call<R>,
+    held: H,
+    convert: impl FnOnce(Result<R, String>) -> T + 'a,
+) -> Step<'a, T>
+where
+    R: FromLuaMulti + 'a,
+    T: 'a,
+    H: 'a,
+{
+    let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
     // Most calls do not wait: nobody needs to be woken for them.
     match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Step::Done(convert(result)),
         Poll::Pending => Step::Wait(Box::pin(async move {
-            let _loan = loan;
+            let _held = held;
             convert(call.await)
         })),
     }
@@ -253,12 +270,7 @@ where
     R: FromLuaMulti + 'static,
     T: 'static,
 {
-    let mut call = Call::new(state, what, state.meter.limits.cpu, function, arguments);
-    let convert = move |result: mlua::Result<R>| convert(result.map_err(|error| message(&error)));
-    match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => Step::Done(convert(result)),
-        Poll::Pending => Step::Wait(Box::pin(async move { convert(call.await) })),
-    }
+    begin(Call::new(state, what, state.meter.limits.cpu, function, arguments), (), convert)
 }
 
 /// Calls a function that has no exchange.
