@@ -238,6 +238,30 @@ fn scripts_send_requests_of_their_own() {
 }
 
 #[test]
+fn an_answer_that_is_read_piece_by_piece_is_not_kept() {
+    let config = format!(
+        "{}[plugins.it]\ngrants = {{ upstreams = [\"app\"] }}\nlimits = {{ cpu = \"60s\", deadline = \"60s\" }}\n",
+        route("demo:")
+    );
+    let mut proxy = start(
+        "return { on_request = function(req)
+            local res = assert(weir.http.request{ upstream = 'app', path = '/download?size=300MiB', stream = true })
+            local size = 0
+            for piece in function() return res:piece() end do size += #piece end
+            return weir.respond{ body = tostring(size) }
+        end }",
+        &config,
+    );
+    let answer = RawClient::connect(proxy.address("web")).ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(answer.text(), (300 << 20).to_string());
+    let status = format!("/proc/{}/status", proxy.process().id());
+    let status = std::fs::read_to_string(status).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    let peak: u64 = peak.and_then(|peak| peak.parse().ok()).expect("Linux tells");
+    assert!(peak < 200 << 10, "it had {peak} KiB at the most");
+}
+
+#[test]
 fn grants_are_checked() {
     let folder = weir::folder();
     std::fs::create_dir(folder.path().join("plugins")).expect("a folder can be made");

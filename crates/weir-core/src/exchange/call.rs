@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use http::Uri;
 use weir_plugin::error::{Error, Result};
+use weir_plugin::message::body;
 use weir_plugin::services::{HttpAnswer, HttpCall};
-use weir_plugin::{Connection, Exchange, Peer};
+use weir_plugin::{Connection, Content, Exchange, Peer};
 
 use super::content;
 use super::forward::{Attempt, Outgoing, is_worth_a_retry, send};
 use super::is_idempotent;
 use super::websocket::Patient;
+use crate::action::decompress;
 use crate::body::Body;
 use crate::error::{self, Kind};
 use crate::headers;
@@ -45,8 +47,11 @@ pub(crate) async fn call(worker: Rc<Worker>, call: HttpCall) -> Result<HttpAnswe
         answer(&worker, group, &x, &Body::Full(call.body), &mut deadline).await.map_err(told)?;
     let (mut parts, body) = response.into_parts();
     headers::remove_hop_by_hop(&mut parts.headers);
-    // How much of it is read is for the plugin to say.
-    let body = content::lend(body, &parts.headers, Kind::UpstreamInvalid, usize::MAX, Some(choice));
+    let body = match body::coding(&parts.headers) {
+        Some(coding) => decompress(body, coding, Kind::UpstreamInvalid),
+        None => body,
+    };
+    let body = Content::new(Box::new(content::Answer { body, _choice: choice }));
     Ok(HttpAnswer { status: parts.status, headers: parts.headers, body })
 }
 

@@ -109,7 +109,9 @@ impl Chain {
             let before = x.uri.clone();
             let verdict = bounded(&link.running, link.visit.on_request(x)).await;
             let mut verdict = verdict.unwrap_or_else(Verdict::Fail);
-            if let Err(error) = normalise(x, snapshot) {
+            if x.uri != before
+                && let Err(error) = normalise(x, snapshot)
+            {
                 x.uri = before;
                 verdict = Verdict::Fail(format!("the path that it has set cannot be: {}", error.detail()));
             }

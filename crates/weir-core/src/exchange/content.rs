@@ -24,7 +24,7 @@ use crate::upstream::Choice;
 const SLACK: usize = 64 << 10;
 
 /// A body that plugins may read as a whole. What was read goes on to where it would have gone, as it came.
-pub(crate) struct Lent {
+struct Lent {
     body: Reading,
     coding: Option<Coding>,
     kind: Kind,
@@ -32,8 +32,6 @@ pub(crate) struct Lent {
     most: usize,
     /// Why it broke off.
     failed: Option<Error>,
-    /// Counts as load of the endpoint that sends it, where nobody else does.
-    _choice: Option<Choice>,
 }
 
 enum Reading {
@@ -44,19 +42,13 @@ enum Reading {
 }
 
 /// Lends a body with these headers, of which plugins may read so much.
-pub(crate) fn lend(
-    body: Body,
-    headers: &HeaderMap,
-    kind: Kind,
-    most: usize,
-    choice: Option<Choice>,
-) -> Content {
+pub(super) fn lend(body: Body, headers: &HeaderMap, kind: Kind, most: usize) -> Content {
     if body.is_end_stream() {
         return Content::default();
     }
     let (body, coding) = (Reading::Unread(body), body::coding(headers));
     let most = most.saturating_add(SLACK);
-    Content::new(Box::new(Lent { body, coding, kind, most, failed: None, _choice: choice }))
+    Content::new(Box::new(Lent { body, coding, kind, most, failed: None }))
 }
 
 /// Takes a body back: what a plugin made of it, or all of what came.
@@ -89,29 +81,54 @@ impl Source for Lent {
             };
             self.body = Reading::Begun(replay, plain);
         }
-        loop {
-            let Reading::Begun(replay, body) = &mut self.body else { return Poll::Ready(None) };
-            if replay.kept() > self.most {
-                return Poll::Ready(Some(Err(weir_plugin::Error::TooLarge(self.most as u64))));
-            }
-            return Poll::Ready(match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => Some(Ok(data)),
-                    Err(_trailers) => continue,
-                },
-                Some(Err(error)) => {
-                    let told = weir_plugin::Error::Failed(error.detail().to_owned());
-                    self.failed = Some(error);
-                    Some(Err(told))
-                }
-                None => None,
-            });
+        let Reading::Begun(replay, body) = &mut self.body else { return Poll::Ready(None) };
+        if replay.kept() > self.most {
+            return Poll::Ready(Some(Err(weir_plugin::Error::TooLarge(self.most as u64))));
         }
+        let piece = ready!(poll_data(body, cx));
+        Poll::Ready(piece.map(|piece| piece.map_err(|error| told(self.failed.insert(error)))))
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
+}
+
+/// The body of an answer to a plugin's own request. Nothing of what was read is kept.
+pub(super) struct Answer {
+    /// Without its content coding.
+    pub(super) body: Body,
+    /// Counts as load of the endpoint that sends it.
+    pub(super) _choice: Choice,
+}
+
+impl Source for Answer {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<weir_plugin::error::Result<Bytes>>> {
+        let piece = ready!(poll_data(&mut self.body, cx));
+        Poll::Ready(piece.map(|piece| piece.map_err(|error| told(&error))))
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The next data of a body; trailers are passed over.
+fn poll_data(body: &mut Body, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    loop {
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(data))),
+            Some(Ok(Err(_trailers))) => {}
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
+        }
+    }
+}
+
+/// What a plugin is told of an error.
+fn told(error: &Error) -> weir_plugin::Error {
+    weir_plugin::Error::Failed(error.detail().to_owned())
 }
 
 /// An answer that a plugin gives while a request's body goes through it.

@@ -187,7 +187,7 @@ async fn exchange(
     let answered = content::Answered::default();
     if !tally.chain.is_empty() {
         let most = tally.chain.most_of_a_body();
-        tally.x.request_body = content::lend(body, &tally.x.headers, Kind::BadRequest, most, None);
+        tally.x.request_body = content::lend(body, &tally.x.headers, Kind::BadRequest, most);
         let decided = tally.chain.on_request(&mut tally.x, &snapshot).await;
         let read = content::take_back(std::mem::take(&mut tally.x.request_body));
         if let Ok(Some(reply)) = decided {
@@ -246,8 +246,7 @@ async fn finish(
         if !headers::is_bodiless(&tally.x.method, response.status()) {
             let most = tally.chain.most_of_a_body();
             let body = std::mem::take(response.body_mut());
-            tally.x.response_body =
-                content::lend(body, response.headers(), Kind::UpstreamInvalid, most, None);
+            tally.x.response_body = content::lend(body, response.headers(), Kind::UpstreamInvalid, most);
         }
         std::mem::swap(&mut tally.x.response_headers, response.headers_mut());
         let decided = tally.chain.on_response(&mut tally.x).await;
