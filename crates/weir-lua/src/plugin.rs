@@ -9,18 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use mlua::chunk::ChunkMode;
-use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Lua, Table, Value};
 use weir_plugin::message::headers::Side;
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
-    Exchange, Flow, Held, Hooks, Instance, Limits, Piece, Plugin, PluginError, Policy, Selection, Slot, Step,
+    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Slot, Step,
     Target, Timers, Verdict, Visit,
 };
 
 use crate::call::{For, call, call_alone, call_beside};
 use crate::fault::Fault;
-use crate::handles::{Request, Response};
+use crate::handles::{Handle, Part};
 use crate::host::{self, verdict};
 use crate::source::Source;
 use crate::state::{State, as_table, compiler, kind};
@@ -374,7 +374,7 @@ struct LuaInstance {
 
 impl Instance for LuaInstance {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
-        Box::new(LuaVisit { instance: self, slot: Slot::default(), request: None, response: None, ctx: None })
+        Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None })
     }
 
     fn timers(&self) -> Option<Rc<Timers>> {
@@ -404,32 +404,12 @@ impl Instance for LuaInstance {
 struct LuaVisit {
     instance: Rc<LuaInstance>,
     slot: Slot,
-    request: Option<AnyUserData>,
-    response: Option<AnyUserData>,
     ctx: Option<Table>,
 }
 
 impl LuaVisit {
-    fn request(&mut self) -> mlua::Result<AnyUserData> {
-        if let Some(request) = &self.request {
-            return Ok(request.clone());
-        }
-        let request =
-            self.instance.state.lua.create_userdata(Request::new(self.slot.clone(), self.limits()))?;
-        Ok(self.request.insert(request).clone())
-    }
-
-    fn response(&mut self) -> mlua::Result<AnyUserData> {
-        if let Some(response) = &self.response {
-            return Ok(response.clone());
-        }
-        let response =
-            self.instance.state.lua.create_userdata(Response::new(self.slot.clone(), self.limits()))?;
-        Ok(self.response.insert(response).clone())
-    }
-
-    fn limits(&self) -> Limits {
-        self.instance.state.meter.limits.clone()
+    fn handle(&self, part: Part) -> LightUserData {
+        LightUserData(Handle { part, slot: self.slot.id() }.to_bits() as *mut _)
     }
 
     fn ctx(&mut self, wanted: bool) -> mlua::Result<Option<Table>> {
@@ -461,14 +441,14 @@ impl LuaVisit {
     }
 
     /// What hooks after the response's head get.
-    fn both(&mut self, ctx: bool) -> mlua::Result<(AnyUserData, AnyUserData, Option<Table>)> {
-        Ok((self.response()?, self.request()?, self.ctx(ctx)?))
+    fn both(&mut self, ctx: bool) -> mlua::Result<(LightUserData, LightUserData, Option<Table>)> {
+        Ok((self.handle(Part::Response), self.handle(Part::Request), self.ctx(ctx)?))
     }
 }
 
 impl Visit for LuaVisit {
     fn on_request<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
-        let arguments = |this: &mut Self, ctx| Ok((this.request()?, this.ctx(ctx)?));
+        let arguments = |this: &mut Self, ctx| Ok((this.handle(Part::Request), this.ctx(ctx)?));
         let convert = |returned| verdict("on_request", returned);
         self.run(exchange, |functions| &functions.request, arguments, Verdict::Proceed, convert)
     }
@@ -480,7 +460,7 @@ impl Visit for LuaVisit {
     ) -> Step<'a, Result<Target, String>> {
         let arguments = |this: &mut Self, ctx| {
             let told = host::selection(&this.instance.state.lua, selection)?;
-            Ok((told, this.request()?, this.ctx(ctx)?))
+            Ok((told, this.handle(Part::Request), this.ctx(ctx)?))
         };
         let default = Ok(Target::Default);
         self.run(exchange, |functions| &functions.select_upstream, arguments, default, host::target)

@@ -27,7 +27,7 @@ pub(crate) struct State {
     /// The plugin's name.
     pub(crate) name: String,
     /// What the call that runs now is for.
-    pub(crate) current: RefCell<For>,
+    pub(crate) current: Rc<RefCell<For>>,
     pub(crate) timers: Rc<Timers>,
     /// Whether the plugin has a hook for timers.
     pub(crate) wants_timers: Cell<bool>,
@@ -64,7 +64,7 @@ impl State {
             lua: lua.clone(),
             meter: meter.clone(),
             name: name.to_owned(),
-            current: RefCell::default(),
+            current: Rc::default(),
             timers: Rc::new(Timers::new(services.clock.clone())),
             wants_timers: Cell::new(false),
             spent: Cell::new(false),
@@ -72,6 +72,7 @@ impl State {
         });
         let globals = lua.globals();
         globals.set("weir", host::table(&lua, &state, policy, services)?)?;
+        crate::handles::register(&lua, &state.current, limits)?;
         // Handles with methods that wait are known before the prelude takes the functions of coroutines for its own.
         crate::handles::Body::register(&lua)?;
         crate::http::Response::register(&lua)?;

@@ -1,7 +1,7 @@
 //! Lending an exchange to an engine for the time of a hook, so that a handle that a plugin keeps is safe: it finds
 //! nothing when the hook has ended, and never another client's exchange.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -15,11 +15,12 @@ pub struct Held(Option<Box<Exchange>>);
 
 /// Where an exchange is while it is lent. All handles of one plugin to one exchange share a slot; a slot is never
 /// used for another exchange.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Slot(Rc<Place>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Place {
+    id: u64,
     exchange: RefCell<Option<Box<Exchange>>>,
     /// Whether the hook runs now. While it waits, others run on the same instance, and may have got at its handles.
     open: Cell<bool>,
@@ -67,7 +68,23 @@ impl DerefMut for Held {
     }
 }
 
+impl Default for Slot {
+    fn default() -> Self {
+        thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
+        let id = LAST.get() + 1;
+        LAST.set(id);
+        let (exchange, open, passes) = (RefCell::default(), Cell::default(), Cell::default());
+        Slot(Rc::new(Place { id, exchange, open, passes }))
+    }
+}
+
 impl Slot {
+    /// A number that no other slot of this thread has or will have, from 1: a handle that is no more than this number
+    /// can be told from those of other exchanges.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// Lends an exchange until what is returned is dropped.
     pub fn lend<'a>(&'a self, held: &'a mut Held) -> Loan<'a> {
         *self.0.exchange.borrow_mut() = held.0.take();
@@ -101,10 +118,19 @@ impl Slot {
     /// # Errors
     /// [`Error::Expired`] with the handle's name where the exchange is not lent now, or its hook waits.
     pub fn with<T>(&self, handle: &'static str, f: impl FnOnce(&mut Exchange) -> T) -> Result<T> {
-        match &mut *self.0.exchange.borrow_mut() {
-            Some(exchange) if self.0.open.get() => Ok(f(exchange)),
-            _ => Err(Error::Expired(handle)),
+        self.borrow(handle).map(|mut exchange| f(&mut exchange))
+    }
+
+    /// The exchange, which nobody else gets at until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Slot::with`].
+    pub fn borrow(&self, handle: &'static str) -> Result<RefMut<'_, Exchange>> {
+        if !self.0.open.get() {
+            return Err(Error::Expired(handle));
         }
+        RefMut::filter_map(self.0.exchange.borrow_mut(), |exchange| exchange.as_deref_mut())
+            .map_err(|_| Error::Expired(handle))
     }
 }
 

@@ -1,22 +1,150 @@
 //! Requests and responses as scripts see them. A getter without arguments in the WIT package is a field here, and
 //! `set-x` is an assignment to `x`.
+//!
+//! What hooks use for every request has handles for which nothing is allocated: a [`Handle`] is a number, and what it
+//! has are the tables of `request`, `response` and `fields`. Lua gets at these through `raw`. The rest are userdata.
 
 mod body;
 mod connection;
 mod fields;
+mod raw;
 mod request;
 mod response;
 
-use std::cell::OnceCell;
+use std::borrow::Cow;
 
-use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value};
-use weir_plugin::Error;
+use mlua::{Lua, LuaString, MetaMethod, Table, UserDataMethods, Value};
+use weir_plugin::message::headers::Side;
+use weir_plugin::error::{Error, Result};
+use weir_plugin::Exchange;
 
 pub(crate) use body::Body;
 pub(crate) use connection::Connection;
-pub(crate) use fields::{Cookies, Headers, Query, list, pairs};
-pub(crate) use request::Request;
-pub(crate) use response::Response;
+pub(crate) use raw::register;
+
+/// What a handle is a handle to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The request.
+    Request = 1,
+    /// Its headers.
+    RequestHeaders,
+    /// The parameters of its query.
+    Query,
+    /// Its cookies.
+    Cookies,
+    /// The response.
+    Response,
+    /// Its headers.
+    ResponseHeaders,
+}
+
+impl Part {
+    /// All of them, by their numbers.
+    pub(crate) const ALL: [Part; 6] = [
+        Part::Request,
+        Part::RequestHeaders,
+        Part::Query,
+        Part::Cookies,
+        Part::Response,
+        Part::ResponseHeaders,
+    ];
+
+    /// What it is and has.
+    pub(crate) fn class(self) -> &'static Class {
+        match self {
+            Part::Request => &request::CLASS,
+            Part::RequestHeaders => &fields::REQUEST_HEADERS,
+            Part::Query => &fields::QUERY,
+            Part::Cookies => &fields::COOKIES,
+            Part::Response => &response::CLASS,
+            Part::ResponseHeaders => &fields::RESPONSE_HEADERS,
+        }
+    }
+}
+
+/// A part of the exchange in the slot of this number. To Lua it is one number of 64 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handle {
+    pub(crate) part: Part,
+    /// [`weir_plugin::Slot::id`]: far from the 2^60 that fit.
+    pub(crate) slot: u64,
+}
+
+impl Handle {
+    /// Bits of the number that say the part.
+    const PART: u32 = 4;
+
+    pub(crate) fn to_bits(self) -> usize {
+        (self.slot as usize) << Self::PART | self.part as usize
+    }
+
+    pub(crate) fn from_bits(bits: usize) -> Option<Handle> {
+        let part = bits & ((1 << Self::PART) - 1);
+        let part = *Part::ALL.get(part.checked_sub(1)?)?;
+        Some(Handle { part, slot: (bits >> Self::PART) as u64 })
+    }
+}
+
+/// What handles of one kind are and have.
+pub(crate) struct Class {
+    /// As errors name it after "a".
+    pub(crate) name: &'static str,
+    /// As errors name it that is used too late.
+    pub(crate) late: &'static str,
+    pub(crate) members: &'static [(&'static str, Member)],
+}
+
+/// Something that handles have.
+pub(crate) enum Member {
+    Field {
+        get: for<'x> fn(&'x Exchange) -> Out<'x>,
+        set: Option<Set>,
+    },
+    /// A handle to another part.
+    Part(Part),
+    /// A handle that is an object of its own.
+    Made(Made),
+    Method {
+        /// How many texts it takes.
+        takes: usize,
+        call: for<'x> fn(&'x mut Exchange, &[&[u8]]) -> Result<Out<'x>>,
+    },
+}
+
+/// What an assignment calls.
+pub(crate) enum Set {
+    Text(fn(&mut Exchange, &[u8]) -> Result<()>),
+    Integer(fn(&mut Exchange, i64) -> Result<()>),
+}
+
+/// Handles that are objects of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    Body(Side),
+    Connection,
+}
+
+/// What a member gives.
+pub(crate) enum Out<'x> {
+    /// Nothing, which is `nil`.
+    Nil,
+    Text(Cow<'x, [u8]>),
+    Integer(i64),
+    List(Vec<Cow<'x, [u8]>>),
+    /// A list of tables with `name` and `value`.
+    Pairs(Vec<(Cow<'x, [u8]>, Cow<'x, [u8]>)>),
+}
+
+impl<'x> Out<'x> {
+    fn text(text: &'x (impl AsRef<[u8]> + ?Sized)) -> Out<'x> {
+        Out::Text(Cow::Borrowed(text.as_ref()))
+    }
+
+    fn maybe(text: Option<impl Into<Cow<'x, [u8]>>>) -> Out<'x> {
+        text.map_or(Out::Nil, |text| Out::Text(text.into()))
+    }
+}
 
 /// An error of the host as scripts see it.
 pub(crate) fn lua_error(error: Error) -> mlua::Error {
@@ -28,22 +156,25 @@ pub(crate) fn text(lua: &Lua, bytes: &[u8]) -> mlua::Result<LuaString> {
     lua.create_string(bytes)
 }
 
-/// A handle within a handle, made on first use.
-#[derive(Default)]
-pub(crate) struct Part(OnceCell<AnyUserData>);
+/// A list of texts.
+pub(crate) fn list(lua: &Lua, values: impl Iterator<Item = impl AsRef<[u8]>>) -> mlua::Result<Table> {
+    let values: mlua::Result<Vec<LuaString>> = values.map(|value| text(lua, value.as_ref())).collect();
+    lua.create_sequence_from(values?)
+}
 
-impl Part {
-    pub(crate) fn get<T: UserData + 'static>(
-        &self,
-        lua: &Lua,
-        make: impl FnOnce() -> T,
-    ) -> mlua::Result<AnyUserData> {
-        if let Some(part) = self.0.get() {
-            return Ok(part.clone());
-        }
-        let part = lua.create_userdata(make())?;
-        Ok(self.0.get_or_init(|| part).clone())
+/// A list of tables with `name` and `value`.
+pub(crate) fn pairs(
+    lua: &Lua,
+    pairs: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
+) -> mlua::Result<Table> {
+    let entries = lua.create_table()?;
+    for (i, (name, value)) in pairs.enumerate() {
+        let entry = lua.create_table_with_capacity(0, 2)?;
+        entry.raw_set("name", text(lua, name.as_ref())?)?;
+        entry.raw_set("value", text(lua, value.as_ref())?)?;
+        entries.raw_set(i + 1, entry)?;
     }
+    Ok(entries)
 }
 
 /// Makes what is not there an error that names it.

@@ -10,7 +10,7 @@ use mlua::{
 };
 use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
-use crate::handles::{Body, Connection, Cookies, Headers, Query, Request, Response};
+use crate::handles::{Body, Connection, Member, Part};
 use crate::services::Networks;
 use crate::services::kv::Store;
 use crate::services::metrics::{Counter, Gauge, Histogram};
@@ -20,6 +20,19 @@ use crate::services::metrics::{Counter, Gauge, Histogram};
 struct Names(BTreeSet<String>);
 
 impl Names {
+    /// Of a part of an exchange.
+    fn of_part(part: Part) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (name, member) in part.class().members {
+            names.insert((*name).to_owned());
+            if matches!(member, Member::Field { set: Some(_), .. }) {
+                names.insert(format!("set_{name}"));
+            }
+        }
+        names
+    }
+
+    /// Of userdata.
     fn of<T: UserData>() -> BTreeSet<String> {
         let mut names = Names::default();
         T::add_fields(&mut names);
@@ -204,11 +217,12 @@ fn of_resource(resolve: &Resolve, interface: &str, resource: &str) -> BTreeSet<S
 fn handles_have_the_same_functions_on_both_sides() {
     let resolve = package();
     for (interface, resource, lua) in [
-        ("message", "request", Names::of::<Request>()),
-        ("message", "response", Names::of::<Response>()),
-        ("message", "headers", Names::of::<Headers>()),
-        ("message", "query", Names::of::<Query>()),
-        ("message", "cookies", Names::of::<Cookies>()),
+        ("message", "request", Names::of_part(Part::Request)),
+        ("message", "response", Names::of_part(Part::Response)),
+        ("message", "headers", Names::of_part(Part::RequestHeaders)),
+        ("message", "headers", Names::of_part(Part::ResponseHeaders)),
+        ("message", "query", Names::of_part(Part::Query)),
+        ("message", "cookies", Names::of_part(Part::Cookies)),
         ("message", "connection", Names::of::<Connection>()),
         ("message", "body", Names::of::<Body>()),
         ("ip", "networks", Names::of::<Networks>()),
