@@ -1,16 +1,16 @@
 //! Running a hook: it has turns, a budget of processor time, and can be cancelled.
 //!
 //! A script's thread of its own runs each call. The interrupt, which Luau asks at every loop, call and return (also
-//! inside pattern matching and the comparators of sorts), ends a turn by yielding. Past the budget the thread is
+//! inside pattern matching and the comparators of sorts) once the ticker has set it, ends a turn by yielding. Past the budget the thread is
 //! dropped, which nothing in the script can catch. Where a thread cannot yield, because a library function stands
 //! between, the script gets an error instead.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderValue;
 use mlua::function::AsyncCallFuture;
@@ -19,16 +19,17 @@ use weir_plugin::{Held, Limits, Slot, Step};
 
 use crate::fault::message;
 use crate::state::State;
+use crate::ticker::{Interrupt, Turn};
 
 /// Processor time of the call that runs now.
 ///
-/// The first turn is measured by the wall clock, which costs little. Only a call that outlives it is worth the clock
-/// of the thread, which other processes do not move.
+/// The first turn is not measured: either it ends by itself, or the ticker ends it after its slice. Only a call that
+/// outlives it is worth the clock of the thread, which other processes do not move.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) limits: Limits,
-    /// When the turn began.
-    began: Cell<Instant>,
+    /// Set once the state is watched.
+    interrupt: OnceCell<Interrupt>,
     /// The thread's clock when the turn began, but for the first; then when its end was asked for.
     processor: Cell<Option<Duration>>,
     /// Until when of the thread's clock a turn goes on that could not end.
@@ -44,7 +45,7 @@ impl Meter {
     pub(crate) fn new(limits: Limits) -> Rc<Self> {
         Rc::new(Meter {
             limits,
-            began: Cell::new(Instant::now()),
+            interrupt: OnceCell::new(),
             processor: Cell::default(),
             quiet: Cell::default(),
             in_vain: Cell::new(0),
@@ -53,20 +54,20 @@ impl Meter {
     }
 
     /// A turn begins of a call that has had so much time before.
-    fn begin(&self, spent: Duration) {
-        self.began.set(Instant::now());
+    fn begin(&self, spent: Duration) -> Option<Turn<'_>> {
         self.processor.set((!spent.is_zero()).then(processor_time));
         self.quiet.set(None);
         self.in_vain.set(0);
         self.ended.set(false);
+        self.interrupt.get().map(Interrupt::begin)
     }
 
     /// Processor time of the turn that ends.
-    fn end(&self) -> Duration {
-        let wall = self.began.get().elapsed();
+    fn end(&self, spent: Duration) -> Duration {
         match self.processor.get() {
-            Some(then) => wall.min(processor_time().saturating_sub(then)),
-            None => wall.min(self.limits.slice),
+            Some(then) if !spent.is_zero() => processor_time().saturating_sub(then),
+            Some(_) => self.limits.slice,
+            None => Duration::ZERO,
         }
         .max(Duration::from_nanos(1))
     }
@@ -98,12 +99,10 @@ impl Meter {
     }
 
     /// Makes a state ask this meter. Errors of the interrupt are what the script gets where it cannot yield.
-    pub(crate) fn watch(self: &Rc<Self>, lua: &Lua) {
-        let meter = self.clone();
+    pub(crate) fn watch(self: &Rc<Self>, lua: &Lua) -> mlua::Result<()> {
+        let meter = Rc::downgrade(self);
         lua.set_interrupt(move |_| {
-            if meter.began.get().elapsed() < meter.limits.slice {
-                return Ok(VmState::Continue);
-            }
+            let Some(meter) = meter.upgrade() else { return Ok(VmState::Continue) };
             let now = processor_time();
             if meter.processor.get().is_none() {
                 meter.processor.set(Some(now));
@@ -121,6 +120,9 @@ impl Meter {
             meter.ended.set(true);
             Ok(VmState::Yield)
         });
+        let interrupt = Interrupt::take(lua, self.limits.slice)?;
+        drop(self.interrupt.set(interrupt));
+        Ok(())
     }
 }
 
@@ -189,11 +191,13 @@ impl<R: FromLuaMulti> Future for Call<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.state.clone();
         let before = state.current.replace(self.what.clone());
-        state.meter.begin(self.spent);
+        let turn = state.meter.begin(self.spent);
         self.what.open(true);
         let polled = Pin::new(&mut self.thread).poll(cx);
         self.what.open(false);
-        self.spent += state.meter.end();
+        drop(turn);
+        let spent = self.spent;
+        self.spent += state.meter.end(spent);
         state.current.replace(before);
         let limit = self.limit;
         match polled {

@@ -4,9 +4,9 @@
 //! A binding only converts: every rule about what a plugin may see and do lives in [`weir_plugin`].
 //!
 //! In reading order: [`Source`] (a script and the files beside it), [`LuaPlugin`] (checked and compiled), `state` (a
-//! Lua state of a plugin on a worker), `call` (running a hook: turns, budgets, cancelling), `handles` (requests and
-//! responses as scripts see them), `host` (the table `weir`), `services` (what it lends), `values` (settings and JSON),
-//! [`testing`] (tests of plugins, as scripts).
+//! Lua state of a plugin on a worker), `call` (running a hook: turns, budgets, cancelling), `ticker` (when a turn has
+//! lasted long enough), `handles` (requests and responses as scripts see them), `host` (the table `weir`), `services`
+//! (what it lends), `values` (settings and JSON), [`testing`] (tests of plugins, as scripts).
 
 mod call;
 mod fault;
@@ -18,6 +18,7 @@ mod services;
 mod source;
 mod state;
 pub mod testing;
+mod ticker;
 mod values;
 
 #[cfg(test)]

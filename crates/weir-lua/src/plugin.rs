@@ -14,8 +14,8 @@ use weir_plugin::message::headers::Side;
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
-    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Slot, Step,
-    Target, Timers, Verdict, Visit,
+    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Slot, Step, Target,
+    Timers, Verdict, Visit,
 };
 
 use crate::call::{For, call, call_alone, call_beside};

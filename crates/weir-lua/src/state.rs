@@ -22,8 +22,9 @@ const THREADS: usize = 64;
 
 /// A Lua state.
 pub(crate) struct State {
-    pub(crate) lua: Lua,
+    /// Before the state of Lua, which its interrupt must not outlive.
     pub(crate) meter: Rc<Meter>,
+    pub(crate) lua: Lua,
     /// The plugin's name.
     pub(crate) name: String,
     /// What the call that runs now is for.
@@ -103,7 +104,7 @@ impl State {
         )?;
         lua.sandbox(true)?;
         lua.set_memory_limit(limits.memory)?;
-        meter.watch(&lua);
+        meter.watch(&lua)?;
         Ok(state)
     }
 

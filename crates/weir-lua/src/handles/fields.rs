@@ -86,10 +86,7 @@ pub(super) const QUERY: Class = Class {
     name: "query handle",
     late: "query",
     members: &[
-        (
-            "get",
-            Member::Method { takes: 1, call: |x, texts| Ok(Out::maybe(query::get(x, first(texts)))) },
-        ),
+        ("get", Member::Method { takes: 1, call: |x, texts| Ok(Out::maybe(query::get(x, first(texts)))) }),
         (
             "get_all",
             Member::Method {
@@ -109,15 +106,9 @@ pub(super) const QUERY: Class = Class {
         ),
         (
             "remove",
-            Member::Method {
-                takes: 1,
-                call: |x, texts| query::remove(x, first(texts)).map(|()| Out::Nil),
-            },
+            Member::Method { takes: 1, call: |x, texts| query::remove(x, first(texts)).map(|()| Out::Nil) },
         ),
-        (
-            "entries",
-            Member::Method { takes: 0, call: |x, _| Ok(Out::Pairs(query::entries(x).collect())) },
-        ),
+        ("entries", Member::Method { takes: 0, call: |x, _| Ok(Out::Pairs(query::entries(x).collect())) }),
     ],
 };
 
@@ -126,10 +117,7 @@ pub(super) const COOKIES: Class = Class {
     name: "cookies handle",
     late: "request's cookies",
     members: &[
-        (
-            "get",
-            Member::Method { takes: 1, call: |x, texts| Ok(Out::maybe(cookies::get(x, first(texts)))) },
-        ),
+        ("get", Member::Method { takes: 1, call: |x, texts| Ok(Out::maybe(cookies::get(x, first(texts)))) }),
         (
             "entries",
             Member::Method {

@@ -14,9 +14,9 @@ mod response;
 use std::borrow::Cow;
 
 use mlua::{Lua, LuaString, MetaMethod, Table, UserDataMethods, Value};
-use weir_plugin::message::headers::Side;
-use weir_plugin::error::{Error, Result};
 use weir_plugin::Exchange;
+use weir_plugin::error::{Error, Result};
+use weir_plugin::message::headers::Side;
 
 pub(crate) use body::Body;
 pub(crate) use connection::Connection;

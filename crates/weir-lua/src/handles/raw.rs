@@ -183,7 +183,11 @@ unsafe extern "C-unwind" fn name_call(l: *mut ffi::lua_State) -> c_int {
     unsafe {
         let mut atom = -1;
         let name = ffi::lua_namecallatom(l, &mut atom);
-        let name = if name.is_null() { Cow::Borrowed("?") } else { std::ffi::CStr::from_ptr(name).to_string_lossy() };
+        let name = if name.is_null() {
+            Cow::Borrowed("?")
+        } else {
+            std::ffi::CStr::from_ptr(name).to_string_lossy()
+        };
         call(l, atom, name)
     }
 }
@@ -214,14 +218,20 @@ unsafe fn call(l: *mut ffi::lua_State, atom: c_int, name: Cow<'_, str>) -> c_int
                         None => {
                             let (what, number) = (kind(l, at), at - 1);
                             let name = format!("`{name}` of a {}", class.name);
-                            return raise(l, format!("argument {number} of {name} is a string, not a {what}"));
+                            return raise(
+                                l,
+                                format!("argument {number} of {name} is a string, not a {what}"),
+                            );
                         }
                     };
                 }
                 let texts = texts.get(..*takes).unwrap_or_default();
                 answer(l, handle, |x| call(x, texts))
             }
-            Some(_) => raise(l, format!("`{name}` of a {} is no function: write it with . and without ()", class.name)),
+            Some(_) => raise(
+                l,
+                format!("`{name}` of a {} is no function: write it with . and without ()", class.name),
+            ),
             None => raise(l, format!("a {} has no `{name}`", class.name)),
         }
     }
