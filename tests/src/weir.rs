@@ -44,6 +44,9 @@ pub fn binary() -> &'static Path {
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    // Admin sockets of what tests start are where no other weir looks.
+    static RUNTIME: OnceLock<TempDir> = OnceLock::new();
+    command.env("XDG_RUNTIME_DIR", RUNTIME.get_or_init(folder).path());
     command
 }
 
@@ -146,6 +149,12 @@ impl Weir {
             refused.or_else(|| line.contains("a new configuration serves").then_some(true))
         });
         assert!(serves, "the configuration was refused");
+    }
+
+    /// What `weir status` tells of it.
+    pub fn status(&self) -> Output {
+        let config = self.directory.path().join("weir.toml");
+        run(&["status", "--config", config.to_str().expect("temporary folders have plain names")])
     }
 
     /// SIGTERM, and how it ended.

@@ -16,15 +16,15 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlua::{Lua, ffi};
 
-/// How often the ticker looks. A turn is asked to end between its slice and that and one more tick.
-const TICK: Duration = Duration::from_micros(500);
+/// How often the ticker looks whether there is a turn. Each look costs some microseconds of a busy core.
+const TICK: Duration = Duration::from_millis(1);
 
 /// So many ticks without a turn and it sleeps.
-const IDLE: u32 = 200;
+const IDLE: u32 = 100;
 
 /// A thread that runs scripts, as the ticker sees it.
 #[derive(Debug, Default)]
@@ -59,8 +59,8 @@ pub(crate) struct Interrupt {
     function: *mut (),
     /// What is set while a turn is young: nothing, but where there is no ticker.
     young: *mut (),
-    /// How many ticks a turn may have.
-    slice: u32,
+    /// How long a turn may last, from when the ticker first sees it.
+    slice: Duration,
     lane: Arc<Lane>,
 }
 
@@ -74,7 +74,6 @@ pub(crate) struct Turn<'a> {
 impl Interrupt {
     /// Takes the interrupt that was set for a state. The state must not be closed before this is dropped.
     pub(crate) fn take(lua: &Lua, slice: Duration) -> mlua::Result<Interrupt> {
-        let ticks = slice.as_nanos().div_ceil(TICK.as_nanos()).max(1);
         let (mut callbacks, mut function) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: a state has callbacks for as long as it lives; nothing in here throws.
         unsafe {
@@ -88,7 +87,7 @@ impl Interrupt {
         let lane = LANE.with(Arc::clone);
         let is_watched = TICKER.thread.get().is_some_and(Option::is_some);
         let young = if is_watched { ptr::null_mut() } else { function };
-        Ok(Interrupt { callbacks, function, young, slice: u32::try_from(ticks).unwrap_or(u32::MAX), lane })
+        Ok(Interrupt { callbacks, function, young, slice, lane })
     }
 
     /// Begins a turn.
@@ -167,18 +166,20 @@ impl Ticker {
     }
 
     fn run(&self) {
-        // Turns that were seen, and for how many ticks.
-        let mut seen: Vec<(u64, u32)> = Vec::new();
+        let mut seen: Vec<Seen> = Vec::new();
         let mut idle = 0;
+        let mut pause = TICK;
         loop {
-            thread::sleep(TICK);
-            idle = if self.look(&mut seen) { 0 } else { idle + 1 };
+            thread::sleep(pause);
+            let now = self.look(&mut seen);
+            pause = now.pause.min(TICK);
+            idle = if now.is_idle { idle + 1 } else { 0 };
             while idle >= IDLE {
                 self.asleep.store(true, Ordering::SeqCst);
-                if self.look(&mut seen) {
-                    self.asleep.store(false, Ordering::SeqCst);
-                } else {
+                if self.look(&mut seen).is_idle {
                     thread::park();
+                } else {
+                    self.asleep.store(false, Ordering::SeqCst);
                 }
                 if !self.asleep.load(Ordering::SeqCst) {
                     idle = 0;
@@ -187,32 +188,57 @@ impl Ticker {
         }
     }
 
-    /// Looks at all lanes once: whether a turn goes on, or has been.
-    fn look(&self, seen: &mut Vec<(u64, u32)>) -> bool {
+    /// Looks at all lanes once.
+    fn look(&self, seen: &mut Vec<Seen>) -> Look {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.iter().any(|lane| lane.strong_count() == 0) {
             lanes.retain(|lane| lane.strong_count() > 0);
             seen.clear();
         }
-        seen.resize(lanes.len(), (0, 0));
-        let looked =
-            lanes.iter().zip(seen).map(|(lane, seen)| lane.upgrade().is_some_and(|lane| lane.look(seen)));
-        looked.fold(false, |any, one| any | one)
+        let now = Instant::now();
+        seen.resize(lanes.len(), Seen { turn: 0, since: now });
+        let mut all = Look { is_idle: true, pause: TICK };
+        for (lane, seen) in lanes.iter().filter_map(Weak::upgrade).zip(seen) {
+            let one = lane.look(now, seen);
+            all = Look { is_idle: all.is_idle && one.is_idle, pause: all.pause.min(one.pause) };
+        }
+        all
     }
 }
 
+/// The turn that a lane was last seen at.
+#[derive(Clone, Copy)]
+struct Seen {
+    turn: u64,
+    since: Instant,
+}
+
+/// What a look found.
+struct Look {
+    /// No turn goes on, and there was none since the last look.
+    is_idle: bool,
+    /// When to look again.
+    pause: Duration,
+}
+
 impl Lane {
-    /// Sets the interrupt, if the turn that was seen before has lasted too long. Whether a turn goes on, or has been.
-    fn look(&self, (turn, ticks): &mut (u64, u32)) -> bool {
+    /// Sets the interrupt, if the turn that goes on has lasted too long.
+    fn look(&self, now: Instant, seen: &mut Seen) -> Look {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: who runs is not dropped before this lock is free.
         let running = unsafe { self.running.load(Ordering::SeqCst).as_ref() };
-        let now = self.turn.load(Ordering::Relaxed);
-        let is_same = now == std::mem::replace(turn, now);
-        *ticks = if is_same && running.is_some() { ticks.saturating_add(1) } else { 0 };
-        if let Some(running) = running.filter(|running| *ticks >= running.slice) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let is_same = turn == seen.turn;
+        if !is_same {
+            *seen = Seen { turn, since: now };
+        }
+        let Some(running) = running else { return Look { is_idle: is_same, pause: TICK } };
+        let left = running.slice.saturating_sub(now.duration_since(seen.since));
+        if left.is_zero() {
             running.set(running.function);
         }
-        running.is_some() || !is_same
+        // Just after its end, not before.
+        let pause = if left.is_zero() { TICK } else { left };
+        Look { is_idle: false, pause }
     }
 }

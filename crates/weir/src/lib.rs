@@ -2,9 +2,11 @@
 //!
 //! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
 //! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs),
-//! [`assemble`] (what plugs into the data plane), [`banner`]
-//! (what is told at start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log), [`testing`] (tests of plugins).
+//! [`admin`] (what it tells while it runs), [`assemble`] (what plugs into the data plane), [`banner`] (what is told at
+//! start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log), [`testing`] (tests of
+//! plugins).
 
+pub mod admin;
 pub mod assemble;
 pub mod banner;
 pub mod certs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weir_core::server::Publisher;
 
+use crate::admin::Board;
 use crate::assemble::Assembler;
 use crate::config;
 use crate::run::Plan;
@@ -17,12 +18,14 @@ pub struct Reloader {
     plan: Plan,
     assembler: Assembler,
     publisher: Publisher,
+    /// Where what came of it is told.
+    board: Board,
 }
 
 impl Reloader {
     /// A reloader for what serves.
-    pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher) -> Self {
-        Reloader { plan, assembler, publisher }
+    pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher, board: Board) -> Self {
+        Reloader { plan, assembler, publisher, board }
     }
 
     /// What serves.
@@ -41,14 +44,18 @@ impl Reloader {
     pub async fn reload(&mut self, cause: &str) {
         let generation = self.publisher.current().generation;
         match self.prepare_and_publish().await {
-            Ok(()) => tracing::info!(
-                cause,
-                generation = generation + 1,
-                routes = self.plan.spec.routes.len() + self.plan.spec.tcp_routes.len(),
-                upstreams = self.plan.spec.upstreams.len(),
-                "a new configuration serves"
-            ),
+            Ok(()) => {
+                self.board.published(cause, generation + 1, &self.plan);
+                tracing::info!(
+                    cause,
+                    generation = generation + 1,
+                    routes = self.plan.spec.routes.len() + self.plan.spec.tcp_routes.len(),
+                    upstreams = self.plan.spec.upstreams.len(),
+                    "a new configuration serves"
+                );
+            }
             Err(problems) => {
+                self.board.refused(cause, &problems);
                 for problem in &problems {
                     tracing::error!(cause, "{problem}");
                 }
@@ -95,6 +102,7 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
     let changed = [
         ("workers", old.spec.workers != new.spec.workers),
         ("kv.size", old.kv_memory != new.kv_memory),
+        ("admin", old.admin != new.admin),
         ("access_log", old.telemetry.access_log != new.telemetry.access_log),
         ("log", old.telemetry.log != new.telemetry.log),
     ];

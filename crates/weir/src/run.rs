@@ -14,6 +14,7 @@ use weir_core::Server;
 use weir_core::server::{BindError, Drained};
 use weir_core::spec::{ListenAddress, Spec};
 
+use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub self_signed: Vec<Arc<str>>,
     /// Bytes of the key-value store.
     pub kv_memory: u64,
+    /// Where weir tells about itself.
+    pub admin: admin::Settings,
     /// Plugins of all routes.
     pub plugins: Vec<plugins::Loaded>,
 }
@@ -118,8 +121,10 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
             message: explain(&e, plan.origins.get(&e.listener)),
             code: EXIT_FAILED,
         })?;
+        let board = Board::new(&plan, server.workers());
+        let _admin = open_admin(&plan, &board)?;
         greet(&plan, &server);
-        let reloader = Reloader::new(plan, assembler, server.publisher());
+        let reloader = Reloader::new(plan, assembler, server.publisher(), board);
         Ok(serve(server, reloader, signals, &Logs { access: access_log.as_ref(), program: log }).await)
     });
     // A configuration that is still being read must not hold the end.
@@ -130,6 +135,20 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         tracing::warn!("access log: the last records could not be written in time");
     }
     ended
+}
+
+/// The admin socket. Without the one that nobody asked for weir serves all the same.
+fn open_admin(plan: &Plan, board: &Board) -> Result<Option<Admin>, Failure> {
+    let Some((path, mode)) = plan.admin.socket(&plan.source) else { return Ok(None) };
+    let socket = path.display();
+    match Admin::start(&path, mode, board.clone()) {
+        Ok(admin) => Ok(Some(admin)),
+        Err(error) if plan.admin == admin::Settings::Default => {
+            tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::start(&format!("cannot make the admin socket {socket}"), error)),
+    }
 }
 
 fn greet(plan: &Plan, server: &Server) {

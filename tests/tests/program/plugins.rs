@@ -81,7 +81,10 @@ fn the_example_routes_and_can_be_changed_under_traffic() {
     wait_for("beta");
     write_in(&path, "beta.lua", &script().replace("\"x-variant\", \"beta\"", "\"x-variant\", \"gamma\""));
     println!("the new script answered {:?} after it was saved", wait_for("gamma"));
-    // A mistake changes nothing but the log.
+    let told = weir.status();
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.contains("beta.lua changed): it serves"), "{}", told.stdout);
+    // A mistake changes nothing but the log and the status.
     write_in(&path, "beta.lua", "return {\n  on_request = function(req\n}");
     let mut from = 0;
     let told = weir.process().line_from(&mut from, "what is wrong", |line| {
@@ -91,6 +94,14 @@ fn the_example_routes_and_can_be_changed_under_traffic() {
     weir.process().line_from(&mut from, "that the old one goes on", |line| {
         line.contains("the configuration was not changed").then_some(())
     });
+    let told = weir.status();
+    assert_eq!(told.code, Some(5), "{}", told.stderr);
+    assert!(
+        told.stdout.contains("beta.lua changed): refused: what served before goes on"),
+        "{}",
+        told.stdout
+    );
+    assert!(told.stdout.contains("plugins/beta.lua:3:"), "{}", told.stdout);
     let before = seen.lock().expect("nobody panics").len();
     while seen.lock().expect("nobody panics").len() < before + 20 {
         std::thread::yield_now();

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod new;
+mod status;
 mod test;
 
 use std::io::IsTerminal;
@@ -48,6 +49,9 @@ enum Command {
     /// Tell which route and upstream a request would take, and why each other route would not.
     #[command(after_help = EXIT_CODES)]
     Explain(explain::Explain),
+    /// Tell what a running weir serves, and what came of the last change of its configuration.
+    #[command(after_help = status::AFTER)]
+    Status(status::Show),
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         },
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
+        Command::Status(show) => show.run(),
         Command::Test(test) => test.run(),
         Command::New(new) => new.run(),
         Command::Types(Types::Lua) => print(LUA_TYPES),

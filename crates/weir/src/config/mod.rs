@@ -14,6 +14,7 @@ pub mod value;
 
 use serde_json::Value as Json;
 
+use crate::admin::Settings;
 use crate::run::Plan;
 use document::{At, Node};
 use report::{Diagnostic, Report};
@@ -45,6 +46,15 @@ pub fn load(source: &Source) -> Result<Loaded, Box<Report>> {
     let mut plan = lower::lower(&raw, &document, &mut report, &mut bad);
     plan.source = source.clone();
     if report.errors() > 0 { Err(Box::new(report)) } else { Ok(Loaded { plan, report }) }
+}
+
+/// Where the weir of a configuration tells about itself; none where that cannot be read.
+pub fn admin(source: &Source) -> Option<Settings> {
+    let mut report = Report::default();
+    let document = source.read(&mut report);
+    let mut bad: Vec<At> = Vec::new();
+    let raw = (report.errors() == 0).then(|| parse(&document, &mut report, &mut bad))?;
+    Some(lower::admin(&raw.admin))
 }
 
 /// The document as raw types; what is wrong goes to `report` and is left out.

@@ -22,6 +22,7 @@ use super::document::{At, Node};
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
+use crate::admin::Settings;
 use crate::assemble::plugins::{self, Loaded};
 use crate::run::{Origin, Plan};
 
@@ -89,8 +90,27 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             .error(&At::default().key("listeners"), "there is no listener", "")
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
+    plan.admin = admin(&raw.admin);
+    if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
+        lower
+            .error(
+                &At::default().key("admin").key("socket"),
+                "true is no socket",
+                "a path, or false for none",
+            )
+            .help("leave it out for the default");
+    }
     plan.plugins = lower.plugins;
     plan
+}
+
+/// Where weir tells about itself.
+pub fn admin(raw: &raw::Admin) -> Settings {
+    match &raw.socket {
+        None | Some(raw::OrFalse::Switch(true)) => Settings::Default,
+        Some(raw::OrFalse::Switch(false)) => Settings::Off,
+        Some(raw::OrFalse::Value(path)) => Settings::Socket { path: path.into(), mode: raw.mode.0.0 },
+    }
 }
 
 /// What lowering works with.

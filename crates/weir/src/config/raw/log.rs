@@ -23,7 +23,7 @@ impl Default for AccessLog {
     }
 }
 
-/// What weir tells about itself.
+/// What weir writes about itself.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {

@@ -3,6 +3,7 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "the comments of keys are texts for users")]
 
+mod admin;
 mod listener;
 mod log;
 mod plugin;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::*;
 pub use listener::*;
 pub use log::*;
 pub use plugin::*;
@@ -60,7 +62,9 @@ pub struct Config {
     pub proxy: Proxy,
     /// One line for each request and connection that has ended.
     pub access_log: AccessLog,
-    /// What weir tells about itself.
+    /// What weir tells about itself while it runs, to `weir status` for example.
+    pub admin: Admin,
+    /// What weir writes about itself.
     pub log: Log,
 }
 
@@ -78,6 +82,7 @@ impl Default for Config {
             kv: Kv::default(),
             proxy: Proxy::default(),
             access_log: AccessLog::default(),
+            admin: Admin::default(),
             log: Log::default(),
         }
     }

@@ -1,0 +1,77 @@
+//! What weir tells about itself while it runs: JSON over HTTP on a Unix socket, for `weir status` and for
+//! `curl --unix-socket`. Who may ask is whom the socket's mode lets at it.
+
+mod client;
+mod server;
+mod status;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use sha2::{Digest, Sha256};
+
+pub use client::{Unanswered, ask};
+pub use server::Admin;
+pub use status::{Board, Change, Status};
+
+use crate::config::Source;
+
+/// Where weir tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Settings {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// At [`default_socket`], if that can be had: without it weir serves all the same.
+    Default,
+    /// At this socket; `mode` says who may use it.
+    Socket {
+        /// Its file.
+        path: PathBuf,
+        /// Permissions of the file, 0 to 0o777.
+        mode: u32,
+    },
+}
+
+/// The mode of the default socket: for its owner only.
+const OWNER: u32 = 0o600;
+
+impl Settings {
+    /// The socket's file and its mode.
+    pub fn socket(&self, source: &Source) -> Option<(PathBuf, u32)> {
+        match self {
+            Settings::Off => None,
+            Settings::Default => Some((default_socket(source), OWNER)),
+            Settings::Socket { path, mode } => Some((path.clone(), *mode)),
+        }
+    }
+}
+
+/// The socket of a configuration that names none: in `$XDG_RUNTIME_DIR/weir`, else `/run/weir` for root, else a folder
+/// of the user's own where temporary files are. One that runs several configurations has a socket for each.
+pub fn default_socket(source: &Source) -> PathBuf {
+    let user = rustix::process::geteuid();
+    let folder = match env::var_os("XDG_RUNTIME_DIR").filter(|folder| Path::new(folder).is_absolute()) {
+        Some(folder) => Path::new(&folder).join("weir"),
+        None if user.is_root() => PathBuf::from("/run/weir"),
+        None => env::temp_dir().join(format!("weir-{}", user.as_raw())),
+    };
+    let name = match source {
+        Source::Path(path) => {
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let stem = path.file_stem().unwrap_or(OsStr::new("weir")).to_string_lossy().into_owned();
+            let digest = Sha256::digest(path.as_os_str().as_bytes());
+            let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            // The name of a socket has some hundred bytes at most.
+            let stem: String = stem.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+            format!("{stem}-{digest}.sock")
+        }
+        Source::Embedded | Source::Text(_) => "demo.sock".to_owned(),
+    };
+    folder.join(name)
+}
+
+#[cfg(test)]
+mod tests;
