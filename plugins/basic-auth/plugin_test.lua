@@ -44,7 +44,7 @@ return {
     local plugin = t:plugin { users = { ann = BCRYPT, ["Jörg"] = ARGON2 } }
     for name, password in { ann = "U*U", ["Jörg"] = "password" } do
       local x = ask(plugin, basic(`{name}:{password}`))
-      t:equal({ x.answered_by, x.request.headers["x-user"] }, { "upstream", name })
+      t:equal({ x.answered_by, x.request.headers["x-user"], x.failure }, { "upstream", name })
     end
   end,
 
