@@ -96,7 +96,7 @@ return {
     if config.users_secret then
       read(weir.secrets.get(config.users_secret), users)
     end
-    _, decoy = next(users)
+    decoy = select(2, next(users))
     if not decoy then
       error("there is no user: set `users`, or `users_secret`", 0)
     end

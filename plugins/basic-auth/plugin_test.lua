@@ -44,7 +44,7 @@ return {
     local plugin = t:plugin { users = { ann = BCRYPT, ["Jörg"] = ARGON2 } }
     for name, password in { ann = "U*U", ["Jörg"] = "password" } do
       local x = ask(plugin, basic(`{name}:{password}`))
-      t:equal({ x.answered_by, x.request.headers["x-user"] }, { "upstream", name })
+      t:equal({ x.answered_by, x.request.headers["x-user"], x.failure }, { "upstream", name })
     end
   end,
 
@@ -157,6 +157,20 @@ return {
     t:equal(x.log[1].level, "error")
     t:match(x.log[1].message, "could not be verified")
     t:falsy(string.find(x.log[1].message, "U*U", 1, true))
+  end,
+
+  ["users are a secret, too"] = function(t)
+    local function with(text, settings)
+      settings = settings or {}
+      settings.users_secret = "htpasswd"
+      return t:plugin(settings, { secrets = { htpasswd = text } })
+    end
+    local plugin = with(`# staff\r\n  ann:{BCRYPT}  \r\n\n`, { users = { ben = ARGON2 } })
+    t:equal({ status(plugin, basic("ann:U*U")), status(plugin, basic("ben:password")) }, { 200, 200 })
+    t:equal(status(plugin, basic("# staff:U*U")), 401)
+    t:error(function() with(`ann:{BCRYPT}\nben`) end, "line 2 of the secret: there is no colon")
+    t:error(function() with("ann:secret") end, "line 1 of the secret: the hash of \"ann\" is neither")
+    t:error(function() with("# nobody") end, "there is no user")
   end,
 
   ["wrong settings are refused"] = function(t)

@@ -72,7 +72,7 @@ local function changed(rules, text)
 end
 
 local function is_listed(rules, headers)
-  local kind = string.lower(string.match(headers:get("content-type") or "", "^[^;%s]*"))
+  local kind = string.lower(string.match(headers:get("content-type") or "", "^[^;%s]*") or "")
   if table.find(rules.types, kind) then
     return true
   end

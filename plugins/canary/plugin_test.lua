@@ -76,6 +76,19 @@ return {
     t:equal({ upstream, cookie }, { "next" })
   end,
 
+  ["who is sent there stays there, also when it does not answer"] = function(t)
+    local failure = "the endpoint refused the connection"
+    local x = t:plugin({ upstream = "next", weight = 100 }):exchange {
+      upstreams = { app = { "10.0.0.1:80" }, next = { "10.0.0.2:80", "10.0.0.3:80" } },
+      attempts = { { failure = failure }, { failure = failure } },
+    }
+    t:equal(x.attempts, {
+      { upstream = "next", endpoint = "10.0.0.2:80", failure = failure },
+      { upstream = "next", endpoint = "10.0.0.3:80", failure = failure },
+    })
+    t:equal({ x.answered_by, x.response.status }, { "failure", 502 })
+  end,
+
   ["an upstream that is not there is a failure"] = function(t)
     local x = t:plugin({ upstream = "gone", weight = 100 }):exchange()
     t:equal({ x.response.status, x.answered_by }, { 502, "failure" })

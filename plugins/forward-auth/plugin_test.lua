@@ -44,8 +44,12 @@ return {
   end,
 
   ["a server that does not answer lets nobody pass"] = function(t)
+    t:http(function()
+      return nil, "the endpoint refused the connection"
+    end)
     local x = plugin(t):exchange {}
     t:equal({ x.answered_by, x.response.status }, { "plugin", 503 })
+    t:match(x.log[1].message, "does not answer: the endpoint refused the connection$")
     t:equal(plugin(t, { unavailable_status = 500 }):exchange({}).response.status, 500)
   end,
 

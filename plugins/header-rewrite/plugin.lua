@@ -18,7 +18,7 @@ local values = {
 
 -- A template as a list of texts and functions.
 local function compile(template)
-  local parts, from = {}, 1
+  local parts: { any }, from = {}, 1
   while true do
     local open, close, kind, name = string.find(template, "{([%a_]*)[:]?([^{}]*)}", from)
     if not open then

@@ -55,7 +55,8 @@ return {
       return nil, "gone"
     end)
     local x = mirror:exchange {}
-    t:equal(x.answered_by, "upstream")
+    t:equal({ x.answered_by, x.failure }, { "upstream" })
+    t:equal(#t.calls, 1)
   end,
 
   ["the upstream must be granted and named"] = function(t)

@@ -1,6 +1,7 @@
 -- Bounds how many requests a client makes, evenly over time: the generic cell rate algorithm, whose only state is the
 -- time at which a client has all of its burst back.
-local limit, window, burst, by, header, status
+local limit: number, window: number, burst: number
+local by, header, status
 
 local function client(req)
   if by == "header" then

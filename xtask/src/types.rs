@@ -33,7 +33,8 @@ const OPTIONAL: [(&str, &str); 7] = [
     ("histogram", "buckets"),
 ];
 
-/// Types of the package that have a form of their own in Lua.
+/// Types of the package that have a form of their own in Lua. What headers may be is left to weir: to a type checker a
+/// table whose values are all texts is none of texts or lists.
 const FORMS: [(&str, &str); 4] = [
     ("Keys", "string | { jwks: string } | { secret: string } | { pem: string }"),
     (
@@ -43,20 +44,20 @@ const FORMS: [(&str, &str); 4] = [
     ("Label", "string | number | boolean"),
     (
         "Call",
-        "{ url: string?, upstream: string?, path: string?, method: string?, headers: { [string]: string | { string } }?, body: string?, timeout: number?, limit: number?, stream: boolean? }",
+        "{ url: string?, upstream: string?, path: string?, method: string?, headers: { [string]: any }?, body: string?, timeout: number?, limit: number?, stream: boolean? }",
     ),
 ];
 
-/// Functions that give something else in Lua: what went wrong beside nothing.
+/// Functions that give something else in Lua: what went wrong beside nothing. That is a text wherever it is looked at.
 const RESULTS: [(&str, &str, &str); 3] = [
-    ("http", "request", "(HttpResponse?, string?)"),
+    ("http", "request", "(HttpResponse?, string)"),
     ("http", "all", "{ HttpResponse | { error: string } }"),
-    ("jwt", "verify", "({ [string]: any }?, string?)"),
+    ("jwt", "verify", "({ [string]: any }?, string)"),
 ];
 
 /// What Lua has beside the package: the parts of `weir` that make what hooks return, and JSON.
 const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if it is left out; a header is a text or a list of them.
-    respond: (what: { status: number?, headers: { [string]: string | { string } }?, body: string? }) -> Answer,
+    respond: (what: { status: number?, headers: { [string]: any }?, body: string? }) -> Answer,
     --- The upstream group of this name, balanced as configured.
     group: (name: string) -> Choice,
     --- This endpoint of the group, by its configured address.
@@ -206,10 +207,11 @@ impl Package {
             TypeDefKind::List(inner) if self.ty(inner)? == form("Label") => {
                 format!("{{ [string]: {} }}", form("Label"))
             }
-            // A list of Lua has no holes.
-            TypeDefKind::List(inner) => {
-                format!("{{ {} }}", self.ty(inner)?.replace("string?", "string | false"))
-            }
+            TypeDefKind::List(inner) => match self.ty(inner)?.as_str() {
+                // A list of Lua has no holes.
+                "string?" => "{ string | false }".to_owned(),
+                inner => format!("{{ {inner} }}"),
+            },
             TypeDefKind::Result(result) => match &result.ok {
                 Some(inner) => self.ty(inner)?,
                 None => String::new(),
@@ -240,16 +242,16 @@ impl Package {
             }
             out.push_str("}\n");
         }
-        out.push_str("\n--- What `weir.respond` makes.\ndeclare class Answer\nend\n");
+        out.push_str("\n--- What `weir.respond` makes.\ndeclare extern type Answer with\nend\n");
         out.push_str(
-            "\n--- What `weir.group`, `weir.endpoint` and `weir.hash_key` make.\ndeclare class Choice\nend\n",
+            "\n--- What `weir.group`, `weir.endpoint` and `weir.hash_key` make.\ndeclare extern type Choice with\nend\n",
         );
         let services = self.services()?;
         for interface in &services {
             for (name, docs, shown) in self.resources(interface)? {
                 out.push('\n');
                 write_docs(&mut out, "", docs);
-                let _ = writeln!(out, "declare class {}", pascal(name));
+                let _ = writeln!(out, "declare extern type {} with", pascal(name));
                 for item in &shown {
                     write_docs(&mut out, "    ", &item.docs);
                     match &item.field {
@@ -288,7 +290,10 @@ impl Package {
 
     /// The table that a plugin returns.
     fn write_plugin(&self, out: &mut String) -> Result<()> {
-        out.push_str("\n--- What a plugin returns.\nexport type Plugin = {\n");
+        out.push_str(
+            "\n--- What a plugin returns: `local plugin: Plugin = { … }`, then `return plugin`, has editors know what hooks get.\n",
+        );
+        out.push_str("export type Plugin = {\n");
         out.push_str(
             "    --- What its settings may be, by name.\n    config: { [string]: { [string]: any } }?,\n",
         );
@@ -334,9 +339,11 @@ impl Package {
                 .map(|argument| Ok((argument.to_owned(), ty(argument)?.to_owned())));
             let result = match function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.as_deref() {
                 None => "()",
-                Some("Verdict") => "Answer?",
-                Some("Target") => "Choice?",
-                Some("Piece") => "(string | Answer)?",
+                // As many as there are, so that a hook that comes to its end without a `return` is one, too.
+                Some("Verdict") => "...Answer?",
+                Some("Target") => "...Choice?",
+                Some("Piece") if name == "on_response_body" => "...string?",
+                Some("Piece") => "...(string | Answer)?",
                 Some(other) => return Err(anyhow!("{name}: {other} has no form in Lua yet")),
             };
             let shown = Shown {

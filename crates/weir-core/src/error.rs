@@ -125,6 +125,62 @@ impl Kind {
     }
 }
 
+/// Why an attempt on an upstream failed that may be made again.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptFailure {
+    /// What plugins are told ([`weir_plugin::Selection::failure`]).
+    pub text: &'static str,
+    /// What the exchange comes to if it is not made again; `None` where that is the upstream's response.
+    pub kind: Option<Kind>,
+    /// Whether the endpoint is skipped for a while.
+    pub skips: bool,
+}
+
+impl AttemptFailure {
+    /// What is said of a response whose status is one to try again for.
+    pub const STATUS: &str = "its status is one to try again for";
+
+    /// All that there are.
+    pub const ALL: [AttemptFailure; 21] = {
+        const fn of(kind: Kind, skips: bool, text: &'static str) -> AttemptFailure {
+            AttemptFailure { text, kind: Some(kind), skips }
+        }
+        use Kind::{
+            Connect, ConnectTimeout, NoEndpoint, ResponseTimeout, UpstreamClosed, UpstreamInvalid,
+            UpstreamTls,
+        };
+        [
+            of(Connect, true, "the endpoint refused the connection"),
+            of(Connect, true, "the endpoint cannot be reached"),
+            of(Connect, true, "the endpoint did not answer the kernel's connection attempts"),
+            of(Connect, true, "the endpoint's queue of connections is full"),
+            of(Connect, true, "there is no such Unix socket"),
+            of(Connect, false, "no local port is left for another connection to the endpoint"),
+            of(Connect, false, "the connection failed"),
+            of(ConnectTimeout, true, "the endpoint did not take the connection in time"),
+            of(NoEndpoint, false, "the endpoint has no address"),
+            of(UpstreamTls, false, "the TLS handshake with the endpoint failed"),
+            of(UpstreamTls, false, "the endpoint does not offer HTTP/2 (ALPN h2)"),
+            of(UpstreamClosed, false, "the upstream closed the connection before its response"),
+            of(UpstreamClosed, false, "the HTTP/2 connection did not open"),
+            of(UpstreamClosed, false, "the upstream closed the HTTP/2 connection"),
+            of(UpstreamClosed, false, "the upstream is closing the connection"),
+            of(UpstreamClosed, false, "the upstream refused the stream"),
+            of(UpstreamClosed, false, "the upstream reset the stream"),
+            of(UpstreamInvalid, false, "the upstream wants HTTP/1.1 for this request"),
+            of(UpstreamInvalid, false, "the upstream broke a rule of HTTP/2"),
+            of(ResponseTimeout, false, "no response from the upstream"),
+            AttemptFailure { text: Self::STATUS, kind: None, skips: false },
+        ]
+    };
+
+    /// The one that is said in these words.
+    pub fn said(text: &str) -> Option<&'static AttemptFailure> {
+        const ALL: &[AttemptFailure] = &AttemptFailure::ALL;
+        ALL.iter().find(|failure| failure.text == text)
+    }
+}
+
 /// An error of an exchange. The text is for logs, never for clients.
 #[derive(Debug)]
 pub struct Error {

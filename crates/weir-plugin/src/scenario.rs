@@ -34,8 +34,17 @@ pub struct Scenario {
     pub group: Arc<str>,
     /// All upstream groups.
     pub groups: BTreeMap<Arc<str>, Vec<Candidate>>,
-    /// What an upstream answers.
-    pub response: Reply,
+    /// What becomes of each attempt on an upstream. All but the last are tried again.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What becomes of an attempt on an upstream.
+#[derive(Clone, Debug)]
+pub enum Attempt {
+    /// The upstream answers.
+    Response(Reply),
+    /// It fails, for this reason: one of those that [`Selection::failure`](crate::Selection::failure) tells.
+    Failure(String),
 }
 
 /// What came of an exchange.
@@ -47,7 +56,9 @@ pub struct Outcome {
     pub response: Reply,
     /// Whose response that is.
     pub answered_by: AnsweredBy,
-    /// The hook that failed first, and how.
+    /// Attempts on upstreams, in order.
+    pub attempts: Vec<Attempted>,
+    /// The hook that failed first, and how; or why the last attempt did.
     pub failure: Option<String>,
     /// What the plugin logged.
     pub log: Vec<LogLine>,
@@ -72,6 +83,19 @@ pub struct Asked {
     pub hash_key: Option<Bytes>,
 }
 
+/// An attempt that was made on an upstream.
+#[derive(Clone, Debug)]
+pub struct Attempted {
+    /// The upstream group.
+    pub group: Arc<str>,
+    /// The endpoint; `None` where a hash chooses it.
+    pub endpoint: Option<Arc<str>>,
+    /// What the endpoint is chosen by, where a plugin said so.
+    pub hash_key: Option<Bytes>,
+    /// Why it failed, or was tried again; `None` for the one whose response the exchange goes on with.
+    pub failure: Option<&'static str>,
+}
+
 /// Whose response the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnsweredBy {
@@ -79,7 +103,7 @@ pub enum AnsweredBy {
     Plugin,
     /// The upstream's.
     Upstream,
-    /// weir's, because the plugin failed or chose what is not there.
+    /// weir's, because the plugin failed or chose what is not there, or the last attempt failed.
     Failure,
 }
 

@@ -57,17 +57,32 @@ impl Timers {
         self.due.borrow_mut().remove(name).is_some()
     }
 
+    /// When the first timer is over, by the monotonic clock; `None` where none is set.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.borrow().values().min().copied()
+    }
+
+    /// The name of the first timer that is over, which is set no more.
+    pub fn take_due(&self) -> Option<String> {
+        let now = self.clock.monotonic();
+        let mut due = self.due.borrow_mut();
+        let (name, at) = due.iter().min_by_key(|(_, at)| **at)?;
+        let name = (*at <= now).then(|| name.clone())?;
+        due.remove(&name);
+        Some(name)
+    }
+
     /// The name of the first timer that is over, waited for. One waits at a time. Cancel safe.
     pub async fn next(&self) -> String {
         let mut sleep: Option<(Duration, Sleep)> = None;
         poll_fn(|cx| {
             loop {
-                let now = self.clock.monotonic();
-                if let Some(name) = self.take_due(now) {
+                if let Some(name) = self.take_due() {
                     return Poll::Ready(name);
                 }
                 *self.waker.borrow_mut() = Some(cx.waker().clone());
-                let Some(at) = self.due.borrow().values().min().copied() else { return Poll::Pending };
+                let Some(at) = self.next_due() else { return Poll::Pending };
+                let now = self.clock.monotonic();
                 let sleep = match &mut sleep {
                     Some((until, sleep)) if *until == at => sleep,
                     other => &mut other.insert((at, self.clock.sleep(at.saturating_sub(now)))).1,
@@ -77,14 +92,6 @@ impl Timers {
             }
         })
         .await
-    }
-
-    fn take_due(&self, now: Duration) -> Option<String> {
-        let mut due = self.due.borrow_mut();
-        let (name, at) = due.iter().min_by_key(|(_, at)| **at)?;
-        let name = (*at <= now).then(|| name.clone())?;
-        due.remove(&name);
-        Some(name)
     }
 }
 
@@ -132,7 +139,7 @@ mod tests {
             timers.set(name, Duration::from_secs(at)).expect("there is room");
         }
         assert!(timers.cancel("c") && !timers.cancel("c"));
-        assert_eq!(over(&timers), None);
+        assert_eq!((over(&timers), timers.next_due()), (None, Some(Duration::from_secs(1))));
         hand.0.store(9, Ordering::SeqCst);
         assert_eq!(over(&timers).as_deref(), Some("a"));
         assert_eq!(over(&timers).as_deref(), Some("b"));

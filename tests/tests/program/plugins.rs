@@ -240,3 +240,28 @@ fn a_folder_in_the_place_of_another_is_watched_too() {
     std::fs::write(plugins.join("it/words.lua"), saying("four")).expect("a script can be written");
     answers("four");
 }
+
+#[test]
+fn a_script_is_told_why_an_attempt_failed_also_of_a_websocket() {
+    let folder = folder(&[(
+        "it.lua",
+        "return { select_upstream = function(selection)
+            weir.log.info(`attempt {selection.attempt}: {selection.failure or \"none\"}.`)
+        end }",
+    )]);
+    let config = "workers = 1\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"
+        [[routes]]\nupstream = \"app\"\nplugins = [\"it\"]\nwebsocket = {}
+        [upstreams.app]\nendpoints = [\"unix:gone-1\", \"unix:gone-2\"]\nretry = { attempts = 2 }\n";
+    let mut weir = Weir::start_in(folder, config);
+    let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut seen = 0;
+    for fields in ["", upgrade] {
+        let answer = RawClient::connect(weir.address("web"))
+            .ask(&format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n"));
+        assert_eq!(answer.status, 502);
+        for said in ["attempt 0: none.", "attempt 1: there is no such Unix socket."] {
+            weir.process().line_from(&mut seen, said, |line| line.contains(said).then_some(()));
+        }
+    }
+}

@@ -14,7 +14,7 @@ use weir_plugin::{Exchange, Selection, Target};
 use super::replay::Replay;
 use super::{Session, Tally, is_idempotent, with_facts};
 use crate::body::Body;
-use crate::error::{self, Blame, Error, Kind};
+use crate::error::{self, AttemptFailure, Blame, Error, Kind};
 use crate::http1::Waits;
 use crate::http1::client::{self, Answer, Downstream, Failure, Patience, RequestParts};
 use crate::net::Deadline;
@@ -214,7 +214,7 @@ impl Attempts<'_> {
                         && whole
                         && self.has_retry(&group, tally)
                     {
-                        tally.x.failure = Some("its status is one to try again for");
+                        tally.x.failure = Some(AttemptFailure::STATUS);
                         self.tried.push(endpoint.id);
                         continue;
                     }
@@ -252,6 +252,10 @@ impl Attempts<'_> {
             return Err(error);
         }
         tracing::debug!(endpoint = %endpoint.address, %error, "trying again");
+        debug_assert!(
+            AttemptFailure::said(error.detail()).is_some(),
+            "{error}: tests of plugins know it, too"
+        );
         tally.x.failure = Some(error.detail());
         self.tried.push(endpoint.id);
         Ok(())

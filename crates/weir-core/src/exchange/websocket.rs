@@ -136,6 +136,7 @@ pub(super) async fn open(
                 if !left || !forward::is_worth_a_retry(&e) || !group.take_retry() {
                     return Err(e);
                 }
+                tally.x.failure = Some(e.detail());
                 tried.push(endpoint.id);
             }
         }

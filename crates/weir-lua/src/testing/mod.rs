@@ -17,7 +17,7 @@ use mlua::{Function, Lua, Table, Value};
 use weir_plugin::scenario::{LogLine, Outcome, Scenario};
 use weir_plugin::services::{HttpCall, Services};
 use weir_plugin::settings::Settings;
-use weir_plugin::{Error, Grants, Limits, OnFailure, Policy};
+use weir_plugin::{Error, Grants, Limits, OnFailure, Policy, Secrets};
 
 use crate::call::call_alone;
 use crate::fault::Fault;
@@ -60,8 +60,16 @@ pub trait Bench {
         scenario: Scenario,
         script: Script,
     ) -> Waiting<Result<Outcome, String>>;
-    /// Moves the clock.
-    fn advance(&self, time: Duration);
+    /// Moves the clock, and runs what plugins have set for the times that it comes to. What each plugin logged
+    /// meanwhile, with its number.
+    ///
+    /// # Errors
+    /// Where that is too much.
+    fn advance(
+        self: Rc<Self>,
+        time: Duration,
+        script: Script,
+    ) -> Waiting<Result<Vec<(usize, LogLine)>, String>>;
 }
 
 /// A file with tests.
@@ -200,19 +208,33 @@ fn native(
             Ok(())
         })?,
     )?;
-    let owner = bench.clone();
-    native.set(
-        "advance",
-        lua.create_function(move |_, seconds: f64| {
-            let good = (0.0..=LONGEST).contains(&seconds);
-            if good {
-                owner.advance(Duration::from_secs_f64(seconds));
-            }
-            Ok(good)
-        })?,
-    )?;
     let answer = Answer::default();
     let script = script(lua, &answer);
+    let (owner, lent) = (bench.clone(), script.clone());
+    native.set(
+        "advance",
+        lua.create_async_function(move |lua, seconds: f64| {
+            let (bench, script) = (owner.clone(), lent.clone());
+            async move {
+                if !(0.0..=LONGEST).contains(&seconds) {
+                    let message = format!("{seconds} is no time in seconds: 0 to {LONGEST} are");
+                    return Ok((None, Some(message)));
+                }
+                match bench.advance(Duration::from_secs_f64(seconds), script).await {
+                    Ok(lines) => {
+                        let told = lua.create_table()?;
+                        for (plugin, line) in lines {
+                            let line = scenario::line(&lua, &line)?;
+                            line.raw_set("plugin", plugin)?;
+                            told.raw_push(line)?;
+                        }
+                        Ok((Some(told), None))
+                    }
+                    Err(message) => Ok((None, Some(message))),
+                }
+            }
+        })?,
+    )?;
     let (owner, lent) = (bench.clone(), script.clone());
     native.set(
         "load",
@@ -290,13 +312,27 @@ fn asked(settings: &Value, options: &Value) -> Result<(Settings, Policy), String
                 policy.on_failure = OnFailure::Closed
             }
             ("grants", Setting::Table(grants)) => policy.grants = granted(grants)?,
+            ("secrets", Setting::Table(secrets)) => policy.secrets = known(secrets)?,
             _ => {
-                let known = "on_failure = \"open\" or \"closed\", grants = { upstreams, hosts, kv }";
+                let known = "on_failure = \"open\" or \"closed\", grants = { upstreams, hosts, kv }, \
+                             secrets = { name = \"value\" }";
                 return Err(format!("`{name}` is no option of a plugin with this value: there are {known}"));
             }
         }
     }
     Ok((settings, policy))
+}
+
+fn known(given: Settings) -> Result<Secrets, String> {
+    use weir_plugin::settings::Value as Setting;
+    let mut secrets = BTreeMap::new();
+    for (name, value) in given {
+        match value {
+            Setting::String(text) if !text.is_empty() => drop(secrets.insert(name, Bytes::from(text))),
+            _ => return Err(format!("the secret `{name}` is a string of at least one byte")),
+        }
+    }
+    Ok(Secrets::new(secrets))
 }
 
 fn granted(given: Settings) -> Result<Grants, String> {

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use mlua::{Lua, LuaString, Table, Value};
 use weir_plugin::message::headers as rules;
-use weir_plugin::scenario::{LogLine, Outcome, Scenario};
+use weir_plugin::scenario::{Attempt, LogLine, Outcome, Scenario};
 use weir_plugin::services::HttpCall;
 use weir_plugin::{Candidate, ClientCertificate, Reply, Tls};
 
@@ -20,7 +20,7 @@ use crate::state::kind;
 type Result<T, E = String> = std::result::Result<T, E>;
 
 /// What an exchange may have.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "method",
     "path",
     "headers",
@@ -34,6 +34,7 @@ const NAMES: [&str; 13] = [
     "group",
     "upstreams",
     "upstream",
+    "attempts",
 ];
 /// What a TLS connection may have.
 const TLS_NAMES: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_fingerprint"];
@@ -116,9 +117,43 @@ pub(super) fn read(told: &Value) -> Result<Scenario> {
         captures: captures(&fields.value("captures"))?,
         group: group(fields.text("group")?, &groups)?,
         groups,
-        response: reply(&fields.value("upstream"))
-            .map_err(|message| format!("`upstream`, what the upstream answers: {message}"))?,
+        attempts: attempts(&fields)?,
     })
+}
+
+/// What becomes of attempts: one of `upstream`, or several of `attempts`.
+fn attempts(fields: &Fields<'_>) -> Result<Vec<Attempt>> {
+    let one = fields.value("upstream");
+    let list = match fields.value("attempts") {
+        Value::Nil => {
+            let made = attempt(&one).map_err(|message| format!("`upstream`, what it answers: {message}"));
+            return Ok(vec![made?]);
+        }
+        Value::Table(list) if one.is_nil() && list.raw_len() > 0 => list,
+        Value::Table(_) if one.is_nil() => return Err("`attempts` has one attempt or more".to_owned()),
+        Value::Table(_) => {
+            return Err("`upstream` is the only attempt, `attempts` are several: not both".to_owned());
+        }
+        other => return Err(format!("`attempts` is a list, not a {}", kind(&other))),
+    };
+    let mut attempts = Vec::new();
+    for (number, given) in (1..).zip(list.sequence_values::<Value>()) {
+        let given = given.map_err(|error| fault::message(&error))?;
+        attempts.push(attempt(&given).map_err(|message| format!("`attempts[{number}]`: {message}"))?);
+    }
+    Ok(attempts)
+}
+
+/// `{ failure = … }`, or an answer.
+fn attempt(given: &Value) -> Result<Attempt> {
+    let failure = given.as_table().map(|table| table.raw_get("failure").unwrap_or(Value::Nil));
+    match failure {
+        None | Some(Value::Nil) => reply(given).map(Attempt::Response),
+        Some(_) => {
+            let fields = Fields::new(given, "an attempt that fails", &["failure"])?;
+            Ok(Attempt::Failure(fields.text("failure")?.unwrap_or_default()))
+        }
+    }
 }
 
 /// An answer: status, headers, body.
@@ -301,9 +336,19 @@ pub(super) fn outcome(lua: &Lua, outcome: &Outcome) -> mlua::Result<Table> {
     response.raw_set("status", given.status.as_u16())?;
     response.raw_set("headers", headers(lua, &given.headers)?)?;
     response.raw_set("body", text(lua, &given.body)?)?;
+    let attempts = lua.create_table_with_capacity(outcome.attempts.len(), 0)?;
+    for attempt in &outcome.attempts {
+        let entry = lua.create_table()?;
+        entry.raw_set("upstream", &*attempt.group)?;
+        entry.raw_set("endpoint", attempt.endpoint.as_deref())?;
+        entry.raw_set("hash_key", attempt.hash_key.as_deref().map(|key| text(lua, key)).transpose()?)?;
+        entry.raw_set("failure", attempt.failure)?;
+        attempts.raw_push(entry)?;
+    }
     let table = lua.create_table()?;
     table.raw_set("request", request)?;
     table.raw_set("response", response)?;
+    table.raw_set("attempts", attempts)?;
     table.raw_set("answered_by", outcome.answered_by.name())?;
     table.raw_set("failure", outcome.failure.as_deref())?;
     table.raw_set("log", log(lua, &outcome.log)?)?;
@@ -314,12 +359,17 @@ pub(super) fn outcome(lua: &Lua, outcome: &Outcome) -> mlua::Result<Table> {
 pub(super) fn log(lua: &Lua, lines: &[LogLine]) -> mlua::Result<Table> {
     let log = lua.create_table_with_capacity(lines.len(), 0)?;
     for line in lines {
-        let entry = lua.create_table()?;
-        entry.raw_set("level", line.level)?;
-        entry.raw_set("message", line.text.as_str())?;
-        log.raw_push(entry)?;
+        log.raw_push(self::line(lua, line)?)?;
     }
     Ok(log)
+}
+
+/// A line of the log.
+pub(super) fn line(lua: &Lua, line: &LogLine) -> mlua::Result<Table> {
+    let entry = lua.create_table()?;
+    entry.raw_set("level", line.level)?;
+    entry.raw_set("message", line.text.as_str())?;
+    Ok(entry)
 }
 
 /// A request of the plugin's own.

@@ -1,7 +1,7 @@
 //! What a test gets: plugins, a clock that it moves, a key-value store of its own, and other servers that it answers
 //! for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_lua::testing::{Script, Waiting};
 use weir_plugin::scenario::{LogLine, Outcome, Scenario};
-use weir_plugin::services::{HttpAnswer, HttpCall, HttpClient, Services};
+use weir_plugin::services::{Clock, HttpAnswer, HttpCall, HttpClient, Services};
 use weir_plugin::settings::Settings;
-use weir_plugin::{Content, Error, Instance, Plugin, Policy};
+use weir_plugin::{Content, Error, Instance, Plugin, Policy, Step};
 use weir_services::Scripted;
 
 use super::exchange::{self, Patience};
@@ -24,6 +24,9 @@ use super::lines::Lines;
 
 /// Memory of the key-value store, in bytes.
 const KV_MEMORY: u64 = 16 << 20;
+
+/// The most timers and ticks that are run when a test moves the clock once.
+const MOST: usize = 10_000;
 
 /// Loads the plugin that is tested.
 pub(super) type Loader = Box<dyn Fn(Settings, Policy, Services) -> Waiting<Result<Arc<dyn Plugin>, String>>>;
@@ -43,6 +46,16 @@ pub(super) struct Bench {
 struct Running {
     plugin: Arc<dyn Plugin>,
     instance: Rc<dyn Instance>,
+    /// When it ticks next, if it does.
+    next_tick: Rc<Cell<Option<Duration>>>,
+}
+
+impl Running {
+    /// When something is to run next that it has set.
+    fn next_due(&self) -> Option<Duration> {
+        let timer = self.instance.timers().and_then(|timers| timers.next_due());
+        timer.into_iter().chain(self.next_tick.get()).min()
+    }
 }
 
 /// A call that the test is to answer.
@@ -138,12 +151,61 @@ impl Bench {
     async fn load_and_start(&self, settings: Settings, policy: Policy) -> Result<Running, String> {
         let deadline = policy.limits.deadline;
         let loading = (self.loader)(settings, policy, self.services.clone());
-        let loaded = self.patience.bounded(deadline, weir_plugin::Step::Wait(loading)).await;
+        let loaded = self.patience.bounded(deadline, Step::Wait(loading)).await;
         let plugin = loaded.map_err(|late| format!("on_load: {late}"))??;
         // Once more, as each worker does. What it logs is told once.
         self.lines.take();
         let instance = self.start(&plugin).await?;
-        Ok(Running { plugin, instance })
+        let running = Running { plugin, instance, next_tick: Rc::default() };
+        // It ticks as soon as it is there.
+        self.tick(&running).await;
+        Ok(running)
+    }
+
+    async fn tick(&self, running: &Running) {
+        if let Some(every) = running.plugin.hooks().tick {
+            running.next_tick.set(Some(self.patience.clock.monotonic().saturating_add(every)));
+            self.beside(running, "on_tick", running.instance.on_tick()).await;
+        }
+    }
+
+    /// Runs a hook that belongs to no exchange. How it failed is in the log.
+    async fn beside(&self, running: &Running, hook: &str, step: Step<'static, Result<(), String>>) {
+        let deadline = running.plugin.policy().limits.deadline;
+        if let Err(message) = self.patience.bounded(deadline, step).await.flatten() {
+            self.lines.push(LogLine { level: "error", text: format!("{hook}: {message}") });
+        }
+    }
+
+    /// Moves the clock, and runs what is due meanwhile, the earliest first. A hook that sleeps moves the clock, too.
+    /// What plugins logged, by their number.
+    async fn go_on(&self, time: Duration) -> Result<Vec<(usize, LogLine)>, String> {
+        let clock = &self.patience.clock;
+        let until = clock.monotonic().saturating_add(time);
+        let mut told = Vec::new();
+        for _ in 0..MOST {
+            let Some((at, number)) = self.next_due().filter(|(at, _)| *at <= until) else {
+                clock.advance(until.saturating_sub(clock.monotonic()));
+                return Ok(told);
+            };
+            clock.advance(at.saturating_sub(clock.monotonic()));
+            self.lines.take();
+            let running = self.running(number).await?;
+            if let Some(name) = running.instance.timers().and_then(|timers| timers.take_due()) {
+                self.beside(&running, "on_timer", running.instance.on_timer(name)).await;
+            } else if running.next_tick.get().is_some_and(|at| at <= clock.monotonic()) {
+                self.tick(&running).await;
+            }
+            told.extend(self.lines.take().into_iter().map(|line| (number, line)));
+        }
+        Err(format!("more than {MOST} timers and ticks run until then: move the clock in smaller steps"))
+    }
+
+    /// When the next timer or tick is due, and the number of its plugin.
+    fn next_due(&self) -> Option<(Duration, usize)> {
+        let plugins = self.plugins.borrow();
+        let due = plugins.iter().map(Running::next_due).zip(0..);
+        due.filter_map(|(at, number)| Some((at?, number))).min()
     }
 
     /// A plugin by its number, with an instance that takes exchanges.
@@ -184,7 +246,7 @@ impl weir_lua::testing::Bench for Bench {
         script: Script,
     ) -> Waiting<Result<Outcome, String>> {
         Box::pin(async move {
-            let Running { plugin, instance } = self.answering(&script, self.running(plugin)).await?;
+            let Running { plugin, instance, .. } = self.answering(&script, self.running(plugin)).await?;
             self.lines.take();
             let run = exchange::run(&*plugin, instance, scenario, &self.patience);
             let mut outcome = self.answering(&script, run).await?;
@@ -193,8 +255,12 @@ impl weir_lua::testing::Bench for Bench {
         })
     }
 
-    fn advance(&self, time: Duration) {
-        self.patience.clock.advance(time);
+    fn advance(
+        self: Rc<Self>,
+        time: Duration,
+        script: Script,
+    ) -> Waiting<Result<Vec<(usize, LogLine)>, String>> {
+        Box::pin(async move { self.answering(&script, self.go_on(time)).await })
     }
 }
 
@@ -202,7 +268,7 @@ impl weir_lua::testing::Bench for Bench {
 mod tests {
     use weir_lua::Source;
     use weir_lua::testing::TestFile;
-    use weir_plugin::{Held, Hooks, PluginError, Step, Verdict, Visit};
+    use weir_plugin::{Held, Hooks, PluginError, Verdict, Visit};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! One exchange through a plugin of any engine, as the data plane would run it (`weir_core::exchange`), but with an
 //! upstream that a test scripts and a clock that it moves.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,16 +15,16 @@ use http::header::{ACCEPT, CONTENT_LENGTH, TE};
 use http::{HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt;
 use weir_core::action::error::respond;
-use weir_core::error::Kind;
+use weir_core::error::{AttemptFailure, Kind};
 use weir_core::headers::remove_hop_by_hop;
 use weir_core::{path, spec::PathPolicy};
 use weir_plugin::message::body;
 use weir_plugin::message::headers::Side;
-use weir_plugin::scenario::{AnsweredBy, Asked, Outcome, Scenario};
+use weir_plugin::scenario::{AnsweredBy, Asked, Attempt, Attempted, Outcome, Scenario};
 use weir_plugin::services::Clock;
 use weir_plugin::{
-    Connection, Content, Exchange, Held, Instance, OnFailure, Peer, Phase, Piece, Plugin, Reply, Selection,
-    Step, Target, Verdict, Visit,
+    Candidate, Connection, Content, Exchange, Held, Instance, OnFailure, Peer, Phase, Piece, Plugin, Reply,
+    Selection, Step, Target, Verdict, Visit,
 };
 use weir_services::ManualClock;
 
@@ -73,7 +74,7 @@ impl Patience {
 /// Runs an exchange.
 ///
 /// # Errors
-/// When weir would not have taken the request.
+/// When weir would not have taken the request, or the scenario has a failure that there is not.
 pub async fn run(
     plugin: &dyn Plugin,
     instance: Rc<dyn Instance>,
@@ -86,33 +87,50 @@ pub async fn run(
         x: Held::new(exchange(&scenario)),
         patience,
         request_body: scenario.body.clone(),
-        hash_key: None,
+        attempts: Vec::new(),
+        tried: Vec::new(),
         answered_by: AnsweredBy::Failure,
         failure: None,
     };
     normalise(&mut run.x.uri).map_err(|error| format!("weir answers this path with 400: {error}"))?;
-    let (status, headers, body) = match run.response(&scenario).await {
+    let ends = scenario.attempts.iter().map(end).collect::<Result<Vec<_>, _>>()?;
+    let (status, headers, body) = match run.response(&scenario, &ends).await {
         Ok(reply) => (reply.status, reply.headers, reply.body),
         Err(kind) => run.answer(kind).await,
     };
     run.log().await;
     let x = &run.x;
-    let endpoint = x.endpoint.clone().filter(|_| run.hash_key.is_none());
+    let last = run.attempts.last();
     Ok(Outcome {
         request: Asked {
             method: x.method.clone(),
             uri: x.uri.clone(),
             headers: x.headers.clone(),
             body: run.request_body,
-            group: x.upstream.clone(),
-            endpoint,
-            hash_key: run.hash_key,
+            group: last.map(|attempt| attempt.group.clone()),
+            endpoint: last.and_then(|attempt| attempt.endpoint.clone()),
+            hash_key: last.and_then(|attempt| attempt.hash_key.clone()),
         },
         response: Reply { status, headers, body },
         answered_by: run.answered_by,
+        attempts: run.attempts,
         failure: run.failure,
         log: Vec::new(),
     })
+}
+
+/// What an attempt comes to: a response, or a failure that there is.
+fn end(attempt: &Attempt) -> Result<Result<&Reply, &'static AttemptFailure>, String> {
+    match attempt {
+        Attempt::Response(reply) => Ok(Ok(reply)),
+        Attempt::Failure(text) => {
+            AttemptFailure::said(text).filter(|failure| failure.kind.is_some()).map(Err).ok_or_else(|| {
+                let all = AttemptFailure::ALL.into_iter().filter(|failure| failure.kind.is_some());
+                let all: Vec<_> = all.map(|failure| format!("\n  \"{}\"", failure.text)).collect();
+                format!("no attempt fails with \"{text}\": there are{}", all.concat())
+            })
+        }
+    }
 }
 
 /// The exchange at its begin.
@@ -159,6 +177,9 @@ fn normalise(uri: &mut Uri) -> Result<(), String> {
     Ok(())
 }
 
+/// Endpoints by the name of their group.
+type Groups = BTreeMap<Arc<str>, Vec<Candidate>>;
+
 /// An exchange under way.
 struct Run<'a> {
     plugin: &'a dyn Plugin,
@@ -166,7 +187,9 @@ struct Run<'a> {
     x: Held,
     patience: &'a Patience,
     request_body: Bytes,
-    hash_key: Option<Bytes>,
+    attempts: Vec<Attempted>,
+    /// Groups and endpoints of attempts that failed.
+    tried: Vec<(Arc<str>, Arc<str>)>,
     answered_by: AnsweredBy,
     failure: Option<String>,
 }
@@ -177,7 +200,11 @@ impl Run<'_> {
     }
 
     /// The response, or why there is none.
-    async fn response(&mut self, scenario: &Scenario) -> Result<Reply, Kind> {
+    async fn response(
+        &mut self,
+        scenario: &Scenario,
+        ends: &[Result<&Reply, &'static AttemptFailure>],
+    ) -> Result<Reply, Kind> {
         let mut own = self.on_request().await?;
         if own.is_none() {
             own = self.flow_request().await?;
@@ -185,9 +212,8 @@ impl Run<'_> {
         let mut reply = match own {
             Some(reply) => reply,
             None => {
-                self.choose(scenario).await?;
+                let mut response = self.forward(scenario, ends).await?;
                 self.answered_by = AnsweredBy::Upstream;
-                let mut response = scenario.response.clone();
                 remove_hop_by_hop(&mut response.headers);
                 response.headers.remove(TE);
                 response
@@ -278,10 +304,42 @@ impl Run<'_> {
         self.verdict("on_response", verdict)
     }
 
-    /// Chooses an endpoint: the first that is available, where the plugin leaves it to the group's balance.
-    async fn choose(&mut self, scenario: &Scenario) -> Result<(), Kind> {
+    /// Makes the attempts, each but the last one again.
+    async fn forward(
+        &mut self,
+        scenario: &Scenario,
+        ends: &[Result<&Reply, &'static AttemptFailure>],
+    ) -> Result<Reply, Kind> {
+        let mut groups = scenario.groups.clone();
+        for (number, end) in ends.iter().enumerate() {
+            let is_last = number + 1 == ends.len();
+            let (group, endpoint) = self.choose(scenario, &groups).await?;
+            let (failure, skips) = match end {
+                Ok(reply) if is_last => return Ok((*reply).clone()),
+                Ok(_) => (AttemptFailure::STATUS, false),
+                Err(failure) => (failure.text, failure.skips),
+            };
+            self.x.failure = Some(failure);
+            if let Some(attempt) = self.attempts.last_mut() {
+                attempt.failure = Some(failure);
+            }
+            let skipped = groups.get_mut(&group).filter(|_| skips).into_iter().flatten();
+            skipped.filter(|candidate| candidate.address == endpoint).for_each(|c| c.available = false);
+            self.tried.push((group, endpoint));
+        }
+        match ends.last() {
+            Some(Err(AttemptFailure { kind: Some(kind), text, .. })) => {
+                self.failure.get_or_insert((*text).to_owned());
+                Err(*kind)
+            }
+            _ => Err(Kind::NoEndpoint),
+        }
+    }
+
+    /// Chooses the group and the endpoint of the next attempt.
+    async fn choose(&mut self, scenario: &Scenario, groups: &Groups) -> Result<(Arc<str>, Arc<str>), Kind> {
         let mut group = self.x.group.clone().unwrap_or_else(|| scenario.group.clone());
-        let mut candidates = self.candidates(scenario, &group)?;
+        let mut candidates = self.candidates(groups, &group)?;
         let mut target = Target::Default;
         if self.plugin.hooks().select_upstream {
             let selection = Selection {
@@ -298,15 +356,12 @@ impl Run<'_> {
                 Err(message) => self.failed("select_upstream", message)?,
             }
         }
-        let first = |candidates: &[weir_plugin::Candidate]| {
-            let first = candidates.iter().find(|candidate| candidate.available).or(candidates.first());
-            first.map(|candidate| candidate.address.clone())
-        };
+        let mut hash_key = None;
         let endpoint = match target {
-            Target::Default => first(candidates),
+            Target::Default => self.balanced(&group, candidates),
             Target::HashKey(key) => {
-                self.hash_key = Some(key);
-                first(candidates)
+                hash_key = Some(key);
+                self.balanced(&group, candidates)
             }
             Target::Endpoint(address) => {
                 let known = candidates.iter().any(|candidate| candidate.address == address);
@@ -318,8 +373,8 @@ impl Run<'_> {
             }
             Target::Group(name) => {
                 group = name;
-                candidates = self.candidates(scenario, &group)?;
-                first(candidates)
+                candidates = self.candidates(groups, &group)?;
+                self.balanced(&group, candidates)
             }
         };
         let Some(endpoint) = endpoint else {
@@ -327,17 +382,23 @@ impl Run<'_> {
             return Err(Kind::NoEndpoint);
         };
         self.x.attempts += 1;
-        self.x.upstream = Some(group);
-        self.x.endpoint = Some(endpoint);
-        Ok(())
+        self.x.upstream = Some(group.clone());
+        self.x.endpoint = Some(endpoint.clone());
+        let told = Some(endpoint.clone()).filter(|_| hash_key.is_none());
+        self.attempts.push(Attempted { group: group.clone(), endpoint: told, hash_key, failure: None });
+        Ok((group, endpoint))
     }
 
-    fn candidates<'s>(
-        &mut self,
-        scenario: &'s Scenario,
-        group: &Arc<str>,
-    ) -> Result<&'s [weir_plugin::Candidate], Kind> {
-        scenario.groups.get(group).map(Vec::as_slice).ok_or_else(|| {
+    /// What stands for the balance of a group: the first endpoint that was not tried and is available, as far as there
+    /// is one.
+    fn balanced(&self, group: &Arc<str>, candidates: &[Candidate]) -> Option<Arc<str>> {
+        let tried = |address| self.tried.iter().any(|tried| (&tried.0, &tried.1) == (group, address));
+        let first = candidates.iter().min_by_key(|c| (tried(&c.address), !c.available));
+        first.map(|candidate| candidate.address.clone())
+    }
+
+    fn candidates<'g>(&mut self, groups: &'g Groups, group: &Arc<str>) -> Result<&'g [Candidate], Kind> {
+        groups.get(group).map(Vec::as_slice).ok_or_else(|| {
             self.failure.get_or_insert(format!("a plugin chose an upstream that is not there: {group}"));
             Kind::Plugin
         })

@@ -1,7 +1,7 @@
 //! Lines that a plugin logs, kept for its test.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -19,7 +19,16 @@ impl Lines {
     }
 
     pub(super) fn take(&self) -> Vec<LogLine> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.all())
+    }
+
+    /// Adds a line.
+    pub(super) fn push(&self, line: LogLine) {
+        self.all().push(line);
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<LogLine>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,8 +43,7 @@ impl<S: Subscriber> Layer<S> for Lines {
                 Level::INFO => "info",
                 _ => "debug",
             };
-            let line = LogLine { level, text: told.text };
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            self.push(LogLine { level, text: told.text });
         }
     }
 }

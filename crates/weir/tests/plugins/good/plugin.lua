@@ -30,7 +30,9 @@ return {
     end
   end,
 
-  select_upstream = function(selection, req)
+  select_upstream = function(selection, req, ctx)
+    ctx.seen = ctx.seen or {}
+    table.insert(ctx.seen, `{selection.attempt} {selection.failure or "-"}`)
     if req.path == "/second" then
       return weir.endpoint(selection.candidates[2].address)
     elseif req.path == "/hash" then
@@ -39,6 +41,12 @@ return {
       return weir.group("other")
     elseif req.path == "/nowhere" then
       return weir.endpoint("nowhere")
+    elseif req.path == "/patient" then
+      for _, candidate in selection.candidates do
+        table.insert(ctx.seen, `{candidate.address} {candidate.available}`)
+      end
+      weir.log.info(table.concat(ctx.seen, "; "))
+      return if selection.attempt < 2 then nil else weir.group("other")
     end
   end,
 

@@ -17,6 +17,7 @@ return {
       },
       response = { status = 201, headers = { ["x-b"] = "3", ["x-count"] = "1" }, body = "made" },
       answered_by = "upstream",
+      attempts = { { upstream = "app", endpoint = "192.0.2.80:80" } },
       log = {
         { level = "debug", message = "asked for /b" },
         { level = "warn", message = "put 201 192.0.2.80:80" },
@@ -60,6 +61,36 @@ return {
     t:equal({ x.response.status, x.failure }, { 502, "a plugin chose an upstream that is not there: other" })
   end,
 
+  ["attempts that fail are made again"] = function(t)
+    local refused, status = "the endpoint refused the connection", "its status is one to try again for"
+    local x = t:plugin():exchange {
+      path = "/patient", upstreams = two,
+      attempts = { { failure = refused }, { status = 503 }, { status = 201, body = "made" } },
+    }
+    t:equal({ x.answered_by, x.response.status, x.response.body, x.failure }, { "upstream", 201, "made" })
+    t:equal(x.attempts, {
+      { upstream = "app", endpoint = "10.0.0.1:80", failure = refused },
+      { upstream = "app", endpoint = "10.0.0.2:80", failure = status },
+      { upstream = "other", endpoint = "10.0.0.3:80" },
+    })
+    t:equal({ x.request.upstream, x.request.endpoint }, { "other", "10.0.0.3:80" })
+    local seen = "0 -; 10.0.0.1:80 true; 10.0.0.2:80 true; "
+      .. `1 {refused}; 10.0.0.1:80 false; 10.0.0.2:80 true; `
+      .. `2 {status}; 10.0.0.1:80 false; 10.0.0.2:80 true`
+    t:equal(x.log[4].message, seen)
+  end,
+
+  ["the last attempt may fail, too"] = function(t)
+    local late = "no response from the upstream"
+    local x = t:plugin():exchange { upstreams = two, group = "app", attempts = { { failure = late }, { failure = late } } }
+    t:equal({ x.answered_by, x.response.status, x.failure, #x.attempts }, { "failure", 504, late, 2 })
+    x = t:plugin():exchange { upstream = { failure = "the TLS handshake with the endpoint failed" } }
+    t:equal({ x.response.status, #x.attempts }, { 502, 1 })
+    x = t:plugin():exchange { path = "/hash", attempts = { { failure = late }, {} } }
+    t:equal(x.attempts, { { upstream = "app", hash_key = "key", failure = late }, { upstream = "app", hash_key = "key" } })
+    t:equal(#t:plugin({ refuse = "/a" }):exchange({ path = "/a" }).attempts, 0)
+  end,
+
   ["the clock is the test's"] = function(t)
     local before = weir.time.now()
     local plugin = t:plugin { wait = 9 }
@@ -92,7 +123,15 @@ return {
     t:error(function() plugin:exchange { client_ip = "x" } end, "\"x\" is no IP address")
     t:error(function() plugin:exchange { path = "/a/%zz" } end, "400")
     t:error(function() plugin:exchange { upstream = { status = 99 } } end, "99 is no status")
+    t:error(function() plugin:exchange { attempts = {} } end, "one attempt or more")
+    t:error(function() plugin:exchange { attempts = { {} }, upstream = {} } end, "not both")
+    t:error(function() plugin:exchange { attempts = { {}, { status = 99 } } } end, "`attempts[2]`: 99 is no status")
+    message = t:error(function() plugin:exchange { upstream = { failure = "connect" } } end, "no attempt fails with \"connect\"")
+    t:match(message, '\n  "the endpoint refused the connection"\n')
+    t:error(function() plugin:exchange { upstream = { failure = "connect", status = 200 } } end, "has no `status`")
     t:error(function() plugin:exchange { group = "none" } end, "there is no group \"none\"")
     t:error(function() t:advance(-1) end, "no time in seconds")
+    t:error(function() t:advance("1") end, "1 is no time in seconds")
+    t:error(function() t:plugin({}, { secrets = { token = "" } }) end, "the secret `token` is a string")
   end,
 }
