@@ -20,11 +20,18 @@ use std::time::{Duration, Instant};
 
 use mlua::{Lua, ffi};
 
-/// How often the ticker looks whether there is a turn. Each look costs some microseconds of a busy core.
-const TICK: Duration = Duration::from_millis(1);
+/// How often the ticker looks whether there is a turn. Waking it costs a busy core up to forty microseconds where the
+/// machine is a virtual one.
+const TICK: Duration = Duration::from_millis(4);
 
-/// So many ticks without a turn and it sleeps.
-const IDLE: u32 = 100;
+/// How often it looks after a turn that was too long: that was not the last one.
+const ALERT: Duration = Duration::from_micros(500);
+
+/// For how long it is on the alert then.
+const ALERTED: Duration = Duration::from_secs(1);
+
+/// So many looks without a turn and it sleeps.
+const IDLE: u32 = 25;
 
 /// A thread that runs scripts, as the ticker sees it.
 #[derive(Debug, Default)]
@@ -169,10 +176,15 @@ impl Ticker {
         let mut seen: Vec<Seen> = Vec::new();
         let mut idle = 0;
         let mut pause = TICK;
+        let mut alert: Option<Instant> = None;
         loop {
             thread::sleep(pause);
             let now = self.look(&mut seen);
-            pause = now.pause.min(TICK);
+            if now.is_late {
+                alert = Some(Instant::now());
+            }
+            alert = alert.filter(|since| since.elapsed() < ALERTED);
+            pause = now.pause.min(if alert.is_some() { ALERT } else { TICK });
             idle = if now.is_idle { idle + 1 } else { 0 };
             while idle >= IDLE {
                 self.asleep.store(true, Ordering::SeqCst);
@@ -197,10 +209,14 @@ impl Ticker {
         }
         let now = Instant::now();
         seen.resize(lanes.len(), Seen { turn: 0, since: now });
-        let mut all = Look { is_idle: true, pause: TICK };
+        let mut all = Look { is_idle: true, is_late: false, pause: TICK };
         for (lane, seen) in lanes.iter().filter_map(Weak::upgrade).zip(seen) {
             let one = lane.look(now, seen);
-            all = Look { is_idle: all.is_idle && one.is_idle, pause: all.pause.min(one.pause) };
+            all = Look {
+                is_idle: all.is_idle && one.is_idle,
+                is_late: all.is_late || one.is_late,
+                pause: all.pause.min(one.pause),
+            };
         }
         all
     }
@@ -217,6 +233,8 @@ struct Seen {
 struct Look {
     /// No turn goes on, and there was none since the last look.
     is_idle: bool,
+    /// A turn has lasted too long.
+    is_late: bool,
     /// When to look again.
     pause: Duration,
 }
@@ -232,13 +250,12 @@ impl Lane {
         if !is_same {
             *seen = Seen { turn, since: now };
         }
-        let Some(running) = running else { return Look { is_idle: is_same, pause: TICK } };
+        let Some(running) = running else { return Look { is_idle: is_same, is_late: false, pause: TICK } };
         let left = running.slice.saturating_sub(now.duration_since(seen.since));
-        if left.is_zero() {
+        let is_late = left.is_zero();
+        if is_late {
             running.set(running.function);
         }
-        // Just after its end, not before.
-        let pause = if left.is_zero() { TICK } else { left };
-        Look { is_idle: false, pause }
+        Look { is_idle: false, is_late, pause: if is_late { TICK } else { left } }
     }
 }

@@ -11,7 +11,6 @@
 
 #![allow(unsafe_code)]
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
@@ -183,12 +182,12 @@ unsafe extern "C-unwind" fn name_call(l: *mut ffi::lua_State) -> c_int {
     unsafe {
         let mut atom = -1;
         let name = ffi::lua_namecallatom(l, &mut atom);
-        let name = if name.is_null() {
-            Cow::Borrowed("?")
-        } else {
-            std::ffi::CStr::from_ptr(name).to_string_lossy()
-        };
-        call(l, atom, name)
+        call(l, atom, || {
+            if name.is_null() {
+                return "?".to_owned();
+            }
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        })
     }
 }
 
@@ -197,16 +196,17 @@ unsafe extern "C-unwind" fn method(l: *mut ffi::lua_State) -> c_int {
     // SAFETY: see the module.
     unsafe {
         let name = ffi::lua_upvalueindex(2);
-        call(l, name_at(l, name), Cow::Owned(shown(l, name)))
+        call(l, name_at(l, name), || shown(l, name))
     }
 }
 
-unsafe fn call(l: *mut ffi::lua_State, atom: c_int, name: Cow<'_, str>) -> c_int {
+/// Calls the method of this number; its name is for errors.
+unsafe fn call(l: *mut ffi::lua_State, atom: c_int, name: impl Fn() -> String) -> c_int {
     // SAFETY: see the module.
     unsafe {
         let handle = match subject(l) {
             Ok(handle) => handle,
-            Err(what) => return raise(l, format!("attempt to call `{name}` of {what}")),
+            Err(what) => return raise(l, format!("attempt to call `{}` of {what}", name())),
         };
         let class = handle.part.class();
         match MEMBERS.get(handle.part, atom) {
@@ -217,7 +217,7 @@ unsafe fn call(l: *mut ffi::lua_State, atom: c_int, name: Cow<'_, str>) -> c_int
                         Some(text) => text,
                         None => {
                             let (what, number) = (kind(l, at), at - 1);
-                            let name = format!("`{name}` of a {}", class.name);
+                            let name = format!("`{}` of a {}", name(), class.name);
                             return raise(
                                 l,
                                 format!("argument {number} of {name} is a string, not a {what}"),
@@ -230,9 +230,9 @@ unsafe fn call(l: *mut ffi::lua_State, atom: c_int, name: Cow<'_, str>) -> c_int
             }
             Some(_) => raise(
                 l,
-                format!("`{name}` of a {} is no function: write it with . and without ()", class.name),
+                format!("`{}` of a {} is no function: write it with . and without ()", name(), class.name),
             ),
-            None => raise(l, format!("a {} has no `{name}`", class.name)),
+            None => raise(l, format!("a {} has no `{}`", class.name, name())),
         }
     }
 }

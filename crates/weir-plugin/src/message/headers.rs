@@ -44,6 +44,10 @@ pub fn set(x: &mut Exchange, side: Side, name: &[u8], value: &[u8]) -> Result<()
     let name = writable(x, side, name)?;
     let value = valid(&name, value)?;
     let fields = of_mut(x, side);
+    if fields.len() < MOST_FIELDS {
+        fields.try_insert(name, value).map_err(|_| Error::TooLarge(MOST_FIELDS as u64))?;
+        return Ok(());
+    }
     fields.remove(&name);
     append(fields, name, value)
 }
