@@ -1,30 +1,39 @@
-//! Lending an exchange to an engine for the time of a hook, so that a handle that a plugin keeps is safe: it finds
-//! nothing when the hook has ended, and never another client's exchange.
+//! Lending an exchange, or a connection that has none yet, to an engine for the time of a hook, so that a handle that a
+//! plugin keeps is safe: it finds nothing when the hook has ended, and never what is another client's.
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::Exchange;
 use crate::error::{Error, Result};
 use crate::message::headers::Side;
+use crate::{Connection, Exchange};
 
 /// An exchange whose holder can lend it.
 #[derive(Debug)]
 pub struct Held(Option<Box<Exchange>>);
 
 /// Where an exchange is while it is lent. All handles of one plugin to one exchange share a slot; a slot is never
-/// used for another exchange.
+/// used for another exchange. The same for a connection before its first exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Slot(Rc<Place>);
 
 #[derive(Debug, Default)]
 struct Place {
-    exchange: RefCell<Option<Box<Exchange>>>,
+    lent: RefCell<Lent>,
     /// Whether the hook runs now. While it waits, others run on the same instance, and may have got at its handles.
     open: Cell<bool>,
     /// Whether the plugin lets the request's body pass, and the response's.
     passes: Cell<(bool, bool)>,
+}
+
+/// What is in a slot.
+#[derive(Debug, Default)]
+enum Lent {
+    #[default]
+    Nothing,
+    Exchange(Box<Exchange>),
+    Connection(Rc<Connection>),
 }
 
 /// While this lives, the exchange is in the slot. Dropping it takes the exchange back.
@@ -33,6 +42,10 @@ pub struct Loan<'a> {
     held: &'a mut Held,
     slot: &'a Slot,
 }
+
+/// While this lives, the connection is in the slot.
+#[derive(Debug)]
+pub struct ConnectionLoan(Slot);
 
 impl Held {
     /// Holds an exchange.
@@ -70,8 +83,14 @@ impl DerefMut for Held {
 impl Slot {
     /// Lends an exchange until what is returned is dropped.
     pub fn lend<'a>(&'a self, held: &'a mut Held) -> Loan<'a> {
-        *self.0.exchange.borrow_mut() = held.0.take();
+        *self.0.lent.borrow_mut() = held.0.take().map_or(Lent::Nothing, Lent::Exchange);
         Loan { held, slot: self }
+    }
+
+    /// Lends a connection that has no exchange until what is returned is dropped.
+    pub fn lend_connection(&self, connection: Rc<Connection>) -> ConnectionLoan {
+        *self.0.lent.borrow_mut() = Lent::Connection(connection);
+        ConnectionLoan(self.clone())
     }
 
     /// Lets handles at the exchange while the hook runs, and no longer.
@@ -101,16 +120,41 @@ impl Slot {
     /// # Errors
     /// [`Error::Expired`] with the handle's name where the exchange is not lent now, or its hook waits.
     pub fn with<T>(&self, handle: &'static str, f: impl FnOnce(&mut Exchange) -> T) -> Result<T> {
-        match &mut *self.0.exchange.borrow_mut() {
-            Some(exchange) if self.0.open.get() => Ok(f(exchange)),
+        match &mut *self.0.lent.borrow_mut() {
+            Lent::Exchange(exchange) if self.0.open.get() => Ok(f(exchange)),
             _ => Err(Error::Expired(handle)),
         }
+    }
+
+    /// Runs `f` on the connection: the one that is lent, or that of the exchange.
+    ///
+    /// # Errors
+    /// As [`Slot::with`].
+    pub fn connection<T>(&self, handle: &'static str, f: impl FnOnce(&Connection) -> T) -> Result<T> {
+        match &*self.0.lent.borrow() {
+            Lent::Exchange(exchange) if self.0.open.get() => Ok(f(&exchange.connection)),
+            Lent::Connection(connection) if self.0.open.get() => Ok(f(connection)),
+            _ => Err(Error::Expired(handle)),
+        }
+    }
+
+    /// Takes out what is lent; handles find nothing from then on.
+    fn take_back(&self) -> Lent {
+        self.open(false);
+        self.0.lent.take()
     }
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        self.slot.open(false);
-        self.held.0 = self.slot.0.exchange.borrow_mut().take();
+        if let Lent::Exchange(exchange) = self.slot.take_back() {
+            self.held.0 = Some(exchange);
+        }
+    }
+}
+
+impl Drop for ConnectionLoan {
+    fn drop(&mut self) {
+        self.0.take_back();
     }
 }

@@ -49,7 +49,7 @@ pub struct Plan {
     pub self_signed: Vec<Arc<str>>,
     /// Bytes of the key-value store.
     pub kv_memory: u64,
-    /// Plugins of all routes.
+    /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
 }
 
