@@ -58,6 +58,8 @@ const RESULTS: [(&str, &str, &str); 3] = [
 /// What Lua has beside the package: the parts of `weir` that make what hooks return, and JSON.
 const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if it is left out; a header is a text or a list of them.
     respond: (what: { status: number?, headers: { [string]: any }?, body: string? }) -> Answer,
+    --- Closes the connection without an answer: what `on_connect` returns.
+    refuse: () -> Refusal,
     --- The upstream group of this name, balanced as configured.
     group: (name: string) -> Choice,
     --- This endpoint of the group, by its configured address.
@@ -246,6 +248,7 @@ impl Package {
         out.push_str(
             "\n--- What `weir.group`, `weir.endpoint` and `weir.hash_key` make.\ndeclare extern type Choice with\nend\n",
         );
+        out.push_str("\n--- What `weir.refuse` makes.\ndeclare extern type Refusal with\nend\n");
         let services = self.services()?;
         for interface in &services {
             for (name, docs, shown) in self.resources(interface)? {
@@ -313,7 +316,8 @@ impl Package {
 
     /// The hooks, with the arguments that their docs say they have in Lua.
     fn hooks(&self) -> Result<Vec<Shown>> {
-        let interfaces = [self.interface("http-hooks")?, self.interface("tick-hooks")?];
+        let interfaces = ["connect-hooks", "http-hooks", "tick-hooks"].map(|name| self.interface(name));
+        let interfaces = interfaces.into_iter().collect::<Result<Vec<_>>>()?;
         let mut all = Vec::new();
         for function in interfaces.iter().flat_map(|interface| interface.functions.values()) {
             let (name, docs) = (snake(&function.name), docs_of(function));
@@ -325,6 +329,7 @@ impl Package {
                 .and_then(|rest| rest.split(')').next())
                 .unwrap_or_default();
             let ty = |argument: &str| match argument {
+                "connection" => Ok("Connection"),
                 "req" => Ok("Request"),
                 "res" => Ok("Response"),
                 "selection" => Ok("Selection"),
@@ -340,6 +345,7 @@ impl Package {
             let result = match function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.as_deref() {
                 None => "()",
                 // As many as there are, so that a hook that comes to its end without a `return` is one, too.
+                Some("ConnectVerdict") => "...Refusal?",
                 Some("Verdict") => "...Answer?",
                 Some("Target") => "...Choice?",
                 Some("Piece") if name == "on_response_body" => "...string?",
@@ -399,6 +405,7 @@ fn docs_of(function: &Function) -> String {
 fn lua_names(docs: &str) -> String {
     let mut docs = docs.replace("`request.set-upstream`", "`req.upstream`");
     for hook in [
+        "on-connect",
         "on-request",
         "on-request-body",
         "select-upstream",

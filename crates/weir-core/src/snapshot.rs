@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
+use weir_plugin::Plugin;
 
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// By name; what is bound is told by [`crate::listen`].
     pub listeners: HashMap<Arc<str>, Arc<CompiledListener>>,
+    /// Plugins whose `on_connect` runs, in order, by the listener's name.
+    pub connect_plugins: HashMap<Arc<str>, Arc<[Arc<dyn Plugin>]>>,
     /// HTTP routes.
     pub router: Router,
     /// Layer 4 routes.
@@ -93,6 +96,7 @@ impl Snapshot {
         }
         Ok(Snapshot {
             generation,
+            connect_plugins: spec.connect_plugins.clone(),
             router: Router::new(&spec.routes, &groups)?,
             tcp: TcpRouter::new(&spec.tcp_routes, &groups)?,
             listeners,
@@ -101,5 +105,11 @@ impl Snapshot {
             identity_headers,
             access_log,
         })
+    }
+
+    /// All plugins; one that is named in several places comes as often.
+    pub fn plugins(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        let of_listeners = self.connect_plugins.values().flat_map(|plugins| plugins.iter());
+        self.router.plugins().chain(of_listeners)
     }
 }

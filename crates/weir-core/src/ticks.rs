@@ -21,8 +21,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
     loop {
         // An address is of the same plugin as long as the snapshot has it.
         let snapshot = worker.snapshot();
-        let plugins: HashMap<_, _> =
-            snapshot.router.plugins().map(|plugin| (address(plugin), plugin)).collect();
+        let plugins: HashMap<_, _> = snapshot.plugins().map(|plugin| (address(plugin), plugin)).collect();
         begun.retain(|address, _| plugins.contains_key(address));
         for (address, plugin) in plugins {
             let Some(every) = plugin.hooks().tick else { continue };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use weir_plugin::services::Services;
-use weir_plugin::{Error, Piece, Policy, Reply, Selection, Target, Verdict, message};
+use weir_plugin::{ConnectVerdict, Error, Piece, Policy, Reply, Selection, Target, Verdict, message};
 
 use crate::handles::{lua_error, text};
 use crate::services::seconds;
@@ -17,6 +17,11 @@ use crate::state::{self, State};
 struct Answer(Reply);
 
 impl UserData for Answer {}
+
+/// What `weir.refuse` returns.
+struct Refusal;
+
+impl UserData for Refusal {}
 
 /// What `weir.group` and the like return.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ pub(crate) fn table(
 ) -> mlua::Result<Table> {
     let weir = lua.create_table()?;
     weir.set("respond", lua.create_function(|_, what: Value| respond(&what).map(Answer))?)?;
+    weir.set("refuse", lua.create_function(|_, ()| Ok(Refusal))?)?;
     weir.set("group", lua.create_function(|_, name: String| Ok(Choice(Target::Group(Arc::from(name)))))?)?;
     weir.set(
         "endpoint",
@@ -149,6 +155,21 @@ pub(crate) fn fields(headers: &Value) -> Result<Vec<Field>, String> {
     // Names of a table come in no order of their own; those of a message should be the same each time.
     fields.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(fields)
+}
+
+/// What `on_connect` returned.
+pub(crate) fn connect_verdict(returned: Result<Value, String>) -> ConnectVerdict {
+    match returned {
+        Err(message) => ConnectVerdict::Fail(message),
+        Ok(Value::Nil) => ConnectVerdict::Accept,
+        Ok(Value::UserData(data)) if data.is::<Refusal>() => ConnectVerdict::Refuse,
+        Ok(other) => {
+            let kind = state::kind(&other);
+            ConnectVerdict::Fail(format!(
+                "on_connect returned a {kind}: it returns nothing, or weir.refuse()"
+            ))
+        }
+    }
 }
 
 /// What a body hook's return value says.

@@ -14,22 +14,23 @@ use weir_plugin::message::headers::Side;
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
 use weir_plugin::{
-    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Slot, Step, Target,
-    Timers, Verdict, Visit,
+    ConnectVerdict, Connection, Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy,
+    Selection, Slot, Step, Target, Timers, Verdict, Visit,
 };
 
 use crate::call::{For, call, call_alone, call_beside};
 use crate::fault::Fault;
-use crate::handles::{Handle, Part};
+use crate::handles::{self, Handle, Part};
 use crate::host::{self, verdict};
 use crate::source::Source;
 use crate::state::{State, as_table, compiler, kind};
 use crate::values;
 
 /// Names that the table of a plugin may have.
-pub(crate) const KNOWN: [&str; 11] = [
+pub(crate) const KNOWN: [&str; 12] = [
     "config",
     "on_load",
+    "on_connect",
     "on_request",
     "on_request_body",
     "select_upstream",
@@ -252,6 +253,7 @@ fn compile(file: &str, text: &str) -> Result<Vec<u8>, Fault> {
 /// The functions of a plugin's table.
 struct Functions {
     load: Option<Function>,
+    connect: Option<Function>,
     request: Option<Hook>,
     request_body: Option<Hook>,
     select_upstream: Option<Hook>,
@@ -323,6 +325,7 @@ impl Functions {
         };
         Ok(Functions {
             load: function("on_load")?,
+            connect: function("on_connect")?,
             request: hook("on_request", 1)?,
             request_body: hook("on_request_body", 2)?,
             select_upstream: hook("select_upstream", 2)?,
@@ -337,6 +340,7 @@ impl Functions {
 
     fn wanted(&self) -> Hooks {
         Hooks {
+            connect: self.connect.is_some(),
             request: self.request.is_some(),
             request_body: self.request_body.is_some(),
             select_upstream: self.select_upstream.is_some(),
@@ -375,6 +379,21 @@ struct LuaInstance {
 impl Instance for LuaInstance {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
         Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None })
+    }
+
+    fn on_connect(&self, connection: Rc<Connection>) -> Step<'static, ConnectVerdict> {
+        let Some(hook) = &self.functions.connect else { return Step::Done(ConnectVerdict::Accept) };
+        let slot = Slot::default();
+        let handle = match self.state.lua.create_userdata(handles::Connection(slot.clone())) {
+            Ok(handle) => handle,
+            Err(error) => return Step::Done(ConnectVerdict::Fail(error.to_string())),
+        };
+        let loan = slot.lend_connection(connection);
+        call_beside(&self.state, For::Exchange(slot), hook, handle, move |returned| {
+            // Taken back when the call has ended, or is given up.
+            drop(loan);
+            host::connect_verdict(returned)
+        })
     }
 
     fn timers(&self) -> Option<Rc<Timers>> {

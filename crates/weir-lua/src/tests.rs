@@ -1,6 +1,7 @@
 //! Scripts on exchanges, without a proxy.
 
 mod bodies;
+mod connect;
 mod hooks;
 mod hostile;
 mod load;
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use weir_plugin::services::{HttpCall, Services};
 use weir_plugin::settings::Settings;
 use weir_plugin::{
-    Connection, Error, Exchange, Held, Instance, Limits, Peer, Plugin, Policy, Verdict, Visit,
+    Connection, Error, Exchange, Held, Instance, Limits, Peer, Plugin, Policy, Step, Verdict, Visit,
 };
 
 use crate::plugin::LoadError;

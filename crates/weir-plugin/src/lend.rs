@@ -1,31 +1,49 @@
-//! Lending an exchange to an engine for the time of a hook, so that a handle that a plugin keeps is safe: it finds
-//! nothing when the hook has ended, and never another client's exchange.
+//! Lending an exchange, or a connection that has none yet, to an engine for the time of a hook, so that a handle that a
+//! plugin keeps is safe: it finds nothing when the hook has ended, and never what is another client's.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::Exchange;
 use crate::error::{Error, Result};
 use crate::message::headers::Side;
+use crate::{Connection, Exchange};
 
 /// An exchange whose holder can lend it.
 #[derive(Debug)]
 pub struct Held(Option<Box<Exchange>>);
 
 /// Where an exchange is while it is lent. All handles of one plugin to one exchange share a slot; a slot is never
-/// used for another exchange.
+/// used for another exchange. The same for a connection before its first exchange.
 #[derive(Clone, Debug)]
 pub struct Slot(Rc<Place>);
 
 #[derive(Debug)]
 struct Place {
     id: u64,
-    exchange: RefCell<Option<Box<Exchange>>>,
+    lent: RefCell<Lent>,
     /// Whether the hook runs now. While it waits, others run on the same instance, and may have got at its handles.
     open: Cell<bool>,
     /// Whether the plugin lets the request's body pass, and the response's.
     passes: Cell<(bool, bool)>,
+}
+
+/// What is in a slot.
+#[derive(Debug, Default)]
+enum Lent {
+    #[default]
+    Nothing,
+    Exchange(Box<Exchange>),
+    Connection(Rc<Connection>),
+}
+
+impl Lent {
+    fn exchange(&mut self) -> Option<&mut Exchange> {
+        match self {
+            Lent::Exchange(exchange) => Some(exchange),
+            Lent::Nothing | Lent::Connection(_) => None,
+        }
+    }
 }
 
 /// While this lives, the exchange is in the slot. Dropping it takes the exchange back.
@@ -34,6 +52,10 @@ pub struct Loan<'a> {
     held: &'a mut Held,
     slot: &'a Slot,
 }
+
+/// While this lives, the connection is in the slot.
+#[derive(Debug)]
+pub struct ConnectionLoan(Slot);
 
 impl Held {
     /// Holds an exchange.
@@ -73,8 +95,8 @@ impl Default for Slot {
         thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
         let id = LAST.get() + 1;
         LAST.set(id);
-        let (exchange, open, passes) = (RefCell::default(), Cell::default(), Cell::default());
-        Slot(Rc::new(Place { id, exchange, open, passes }))
+        let (lent, open, passes) = (RefCell::default(), Cell::default(), Cell::default());
+        Slot(Rc::new(Place { id, lent, open, passes }))
     }
 }
 
@@ -87,8 +109,14 @@ impl Slot {
 
     /// Lends an exchange until what is returned is dropped.
     pub fn lend<'a>(&'a self, held: &'a mut Held) -> Loan<'a> {
-        *self.0.exchange.borrow_mut() = held.0.take();
+        *self.0.lent.borrow_mut() = held.0.take().map_or(Lent::Nothing, Lent::Exchange);
         Loan { held, slot: self }
+    }
+
+    /// Lends a connection that has no exchange until what is returned is dropped.
+    pub fn lend_connection(&self, connection: Rc<Connection>) -> ConnectionLoan {
+        *self.0.lent.borrow_mut() = Lent::Connection(connection);
+        ConnectionLoan(self.clone())
     }
 
     /// Lets handles at the exchange while the hook runs, and no longer.
@@ -129,14 +157,38 @@ impl Slot {
         if !self.0.open.get() {
             return Err(Error::Expired(handle));
         }
-        RefMut::filter_map(self.0.exchange.borrow_mut(), |exchange| exchange.as_deref_mut())
-            .map_err(|_| Error::Expired(handle))
+        RefMut::filter_map(self.0.lent.borrow_mut(), Lent::exchange).map_err(|_| Error::Expired(handle))
+    }
+
+    /// Runs `f` on the connection: the one that is lent, or that of the exchange.
+    ///
+    /// # Errors
+    /// As [`Slot::with`].
+    pub fn connection<T>(&self, handle: &'static str, f: impl FnOnce(&Connection) -> T) -> Result<T> {
+        match &*self.0.lent.borrow() {
+            Lent::Exchange(exchange) if self.0.open.get() => Ok(f(&exchange.connection)),
+            Lent::Connection(connection) if self.0.open.get() => Ok(f(connection)),
+            _ => Err(Error::Expired(handle)),
+        }
+    }
+
+    /// Takes out what is lent; handles find nothing from then on.
+    fn take_back(&self) -> Lent {
+        self.open(false);
+        self.0.lent.take()
     }
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        self.slot.open(false);
-        self.held.0 = self.slot.0.exchange.borrow_mut().take();
+        if let Lent::Exchange(exchange) = self.slot.take_back() {
+            self.held.0 = Some(exchange);
+        }
+    }
+}
+
+impl Drop for ConnectionLoan {
+    fn drop(&mut self) {
+        self.0.take_back();
     }
 }

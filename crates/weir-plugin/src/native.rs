@@ -8,10 +8,11 @@ use bytes::Bytes;
 
 use crate::message::headers::Side;
 use crate::{
-    Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy, Selection, Step, Target,
-    Verdict, Visit,
+    ConnectVerdict, Connection, Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy,
+    Selection, Step, Target, Verdict, Visit,
 };
 
+type ConnectHook = dyn Fn(&Connection) -> ConnectVerdict + Send + Sync;
 type RequestHook = dyn Fn(&mut Exchange) -> Verdict + Send + Sync;
 type SelectHook = dyn Fn(&mut Exchange, &Selection) -> Target + Send + Sync;
 type BodyHook = dyn Fn(Bytes, bool) -> Piece + Send + Sync;
@@ -31,6 +32,7 @@ type LogHook = dyn Fn(&Exchange) + Send + Sync;
 pub struct Native {
     name: Arc<str>,
     policy: Policy,
+    connect: Option<Arc<ConnectHook>>,
     request: Option<Arc<RequestHook>>,
     request_body: Option<Arc<BodyHook>>,
     select: Option<Arc<SelectHook>>,
@@ -45,6 +47,7 @@ impl Native {
         Native {
             name: name.into(),
             policy: Policy::default(),
+            connect: None,
             request: None,
             request_body: None,
             select: None,
@@ -57,6 +60,15 @@ impl Native {
     /// Sets how it is run.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Sets [`Instance::on_connect`].
+    pub fn on_connect(
+        mut self,
+        hook: impl Fn(&Connection) -> ConnectVerdict + Send + Sync + 'static,
+    ) -> Self {
+        self.connect = Some(Arc::new(hook));
         self
     }
 
@@ -113,6 +125,7 @@ impl Plugin for Native {
 
     fn hooks(&self) -> Hooks {
         Hooks {
+            connect: self.connect.is_some(),
             request: self.request.is_some(),
             request_body: self.request_body.is_some(),
             select_upstream: self.select.is_some(),
@@ -136,6 +149,10 @@ impl Plugin for Native {
 impl Instance for Native {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
         Box::new(NativeVisit(self))
+    }
+
+    fn on_connect(&self, connection: Rc<Connection>) -> Step<'static, ConnectVerdict> {
+        Step::Done(self.connect.as_ref().map_or(ConnectVerdict::Accept, |hook| hook(&connection)))
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::message::headers::Side;
-use crate::{Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict};
+use crate::{ConnectVerdict, Connection, Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
+    /// [`Instance::on_connect`].
+    pub connect: bool,
     /// [`Visit::on_request`].
     pub request: bool,
     /// [`Visit::flow`] of requests.
@@ -61,6 +63,14 @@ pub enum Step<'a, T> {
     Wait(Pin<Box<dyn Future<Output = T> + 'a>>),
 }
 
+impl Hooks {
+    /// Whether there is one that runs for the requests of a route.
+    pub fn is_for_routes(&self) -> bool {
+        let body = self.request_body || self.response_body;
+        self.request || self.select_upstream || self.response || self.log || body
+    }
+}
+
 impl<T> Step<'_, T> {
     /// The value, waited for if need be.
     pub async fn finish(self) -> T {
@@ -75,6 +85,12 @@ impl<T> Step<'_, T> {
 pub trait Instance: 'static {
     /// Begins an exchange.
     fn visit(self: Rc<Self>) -> Box<dyn Visit>;
+
+    /// A client has connected to a listener that names the plugin: after the PROXY header and the TLS handshake, before
+    /// anything is read of what it asks. Dropped where it waits and the client leaves, or weir stops.
+    fn on_connect(&self, _connection: Rc<Connection>) -> Step<'static, ConnectVerdict> {
+        Step::Done(ConnectVerdict::Accept)
+    }
 
     /// Timers that the plugin has set on this instance; asked for where it wants [`Instance::on_timer`].
     fn timers(&self) -> Option<Rc<Timers>> {

@@ -39,13 +39,13 @@ impl Default for Limits {
     }
 }
 
-/// What happens to an exchange when a plugin fails.
+/// What happens to an exchange, or to a connection that a plugin is asked about, when the plugin fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The client gets 502.
+    /// The client gets 502; a connection is closed.
     #[default]
     Closed,
-    /// The exchange goes on as if the plugin were not there.
+    /// It goes on as if the plugin were not there.
     Open,
 }
 

@@ -1,4 +1,5 @@
-//! An exchange as a test of a plugin scripts it, and what came of it: plain data, the same for every engine.
+//! An exchange, or a connection, as a test of a plugin scripts it, and what came of it: plain data, the same for every
+//! engine.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -45,6 +46,28 @@ pub enum Attempt {
     Response(Reply),
     /// It fails, for this reason: one of those that [`Selection::failure`](crate::Selection::failure) tells.
     Failure(String),
+}
+
+/// A connection on which nothing was asked yet.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The client's address; `None` for one on a Unix socket.
+    pub client: Option<IpAddr>,
+    /// What the TLS handshake settled; `None` on a plain connection.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// What came of a connection.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Whether the client may go on.
+    pub accepted: bool,
+    /// How the hook failed, where it did.
+    pub failure: Option<String>,
+    /// What the plugin logged.
+    pub log: Vec<LogLine>,
 }
 
 /// What came of an exchange.

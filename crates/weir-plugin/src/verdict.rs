@@ -16,6 +16,17 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// What `on_connect` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectVerdict {
+    /// Go on with the next plugin, then with the connection.
+    Accept,
+    /// Close the connection without an answer; later plugins are not asked.
+    Refuse,
+    /// The plugin could not decide; its failure policy says what happens. The text goes to the log only.
+    Fail(String),
+}
+
 /// What `on_request` and `on_response` return.
 #[derive(Clone, Debug)]
 pub enum Verdict {

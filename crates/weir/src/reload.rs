@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::server::Publisher;
+use weir_plugin::Plugin;
 
 use crate::admin::Board;
 use crate::assemble::Assembler;
@@ -114,10 +115,15 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
 fn keep_plugins(old: &Plan, new: &mut Plan) {
     for plugin in &mut new.plugins {
         let Some(same) = old.plugins.iter().find(|old| old.is_same(plugin)) else { continue };
+        let is_new = |named: &Arc<dyn Plugin>| Arc::ptr_eq(named, &plugin.plugin);
         for of_route in new.spec.routes.iter_mut().flat_map(|route| &mut route.plugins) {
-            if Arc::ptr_eq(of_route, &plugin.plugin) {
+            if is_new(of_route) {
                 *of_route = same.plugin.clone();
             }
+        }
+        for of_listener in new.spec.connect_plugins.values_mut() {
+            let kept = of_listener.iter().map(|named| if is_new(named) { &same.plugin } else { named });
+            *of_listener = kept.cloned().collect();
         }
         *plugin = same.clone();
     }

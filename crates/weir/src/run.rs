@@ -52,7 +52,7 @@ pub struct Plan {
     pub kv_memory: u64,
     /// Where weir tells about itself.
     pub admin: admin::Settings,
-    /// Plugins of all routes.
+    /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
 }
 

@@ -88,6 +88,34 @@ fn broken_plugins_are_explained() {
     insta::assert_snapshot!(text(&out.stderr));
 }
 
+#[test]
+fn plugins_of_listeners_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    for name in ["one", "two"] {
+        let text = "local who\nreturn { on_load = function(config) who = config.who end, on_connect = function() end }";
+        fs::write(plugins.join(format!("{name}.lua")), text).unwrap();
+    }
+    let config = "[[listeners]]\nname = \"web\"\naddress = \":80\"\n\
+                  plugins = [\"one\", { name = \"two\", settings = { who = \"me\" } }]\n\
+                  [[listeners]]\nname = \"db\"\naddress = \":5432\"\nprotocol = \"tcp\"\nplugins = [\"one\"]\n\
+                  [[routes]]\nrespond = \"ok\"\n[[tcp_routes]]\nlistener = \"db\"\nupstream = \"db\"\n\
+                  [upstreams.db]\nendpoints = [\"10.0.0.1:5432\"]\n";
+    fs::write(folder.path().join("w.toml"), config).unwrap();
+    let out = weir(folder.path(), &["check", "w.toml"]);
+    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
+    assert!(
+        text(&out.stdout).ends_with(
+            "  listener web: 0.0.0.0:80, on_connect of one, two\n  listener db: 0.0.0.0:5432, on_connect of one\n"
+        ),
+        "{}",
+        text(&out.stdout)
+    );
+    let out = weir(folder.path(), &["explain", "GET", "http://a/", "-c", "w.toml"]);
+    assert!(text(&out.stdout).contains("\nconnect   asks one, two\n"), "{}", text(&out.stdout));
+}
+
 /// The origin case: TLS, two servers, a client stays with its server, WebSocket.
 #[test]
 fn ten_lines_do_the_origin_case() {

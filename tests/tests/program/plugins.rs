@@ -265,3 +265,56 @@ fn a_script_is_told_why_an_attempt_failed_also_of_a_websocket() {
         }
     }
 }
+
+#[test]
+fn connections_are_refused_before_anything_is_read_of_them() {
+    let gate = "return { on_connect = function(connection)
+        local name = connection.listener
+        if name == 'shut' then return weir.refuse() end
+        if name == 'fails' or name == 'open' then error('no luck') end
+        if name == 'loops' then while true do end end
+        assert(weir.kv.incr('connections') >= 1)
+    end }";
+    let listener = |name: &str, plugin: &str, more: &str| {
+        format!(
+            "[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\nplugins = [\"{plugin}\"]\n{more}\n"
+        )
+    };
+    let config = [
+        "workers = 1\n[plugins.lenient]\npath = \"plugins/gate.lua\"\non_failure = \"open\"\n".to_owned(),
+        listener("web", "gate", ""),
+        listener("secure", "gate", "tls = \"self-signed\""),
+        listener("shut", "gate", ""),
+        listener("fails", "gate", ""),
+        listener("loops", "gate", ""),
+        listener("open", "lenient", ""),
+        "[[routes]]\nrespond = \"fine\"\n".to_owned(),
+    ];
+    let mut weir = Weir::start_in(folder(&[("gate.lua", gate)]), &config.concat());
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for name in ["web", "open"] {
+        assert_eq!(RawClient::connect(weir.address(name)).ask(request).status, 200, "{name}");
+    }
+    let url = format!("https://{}/", weir.address("secure"));
+    for version in ["--http1.1", "--http2"] {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--insecure", version, &url]);
+        assert_eq!(weir_tests::process::run("curl", &mut curl, b"").stdout, "fine", "{version}");
+    }
+    // Nobody is held up by one that loops.
+    let mut looping = RawClient::connect(weir.address("loops"));
+    assert_eq!(RawClient::connect(weir.address("web")).ask(request).status, 200);
+    assert_eq!(looping.rest(), b"");
+    for name in ["shut", "fails"] {
+        assert_eq!(RawClient::connect(weir.address(name)).rest(), b"", "{name}");
+    }
+    // The next connection sees what the script says now.
+    let before = gate.replace("name == 'shut'", "name == 'web'");
+    write_in(&weir.folder().to_owned(), "gate.lua", &before);
+    let mut from = 0;
+    weir.process().line_from(&mut from, "that the script was taken", |line| {
+        line.contains("a new configuration serves").then_some(())
+    });
+    assert_eq!(RawClient::connect(weir.address("shut")).ask(request).status, 200);
+    assert_eq!(RawClient::connect(weir.address("web")).rest(), b"");
+}

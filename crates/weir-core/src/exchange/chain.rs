@@ -219,7 +219,7 @@ fn flow<'a>(
 }
 
 /// Waits for a hook for as long as it may take.
-pub(super) async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result<T, String> {
+pub(crate) async fn bounded<T>(running: &Running, step: Step<'_, T>) -> std::result::Result<T, String> {
     match step {
         Step::Done(value) => Ok(value),
         Step::Wait(waiting) => {

@@ -40,7 +40,7 @@ use crate::spec::Action;
 use crate::worker::{Stage, Worker};
 use crate::{http1, http2};
 
-pub(crate) use chain::Chain;
+pub(crate) use chain::{Chain, bounded};
 pub(crate) use tally::Tally;
 pub(crate) use websocket::Switch;
 

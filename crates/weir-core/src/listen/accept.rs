@@ -19,6 +19,7 @@ use super::CompiledListener;
 use super::connection;
 use super::limits::{Census, Hold, Loads};
 use crate::net::Socket;
+use crate::snapshot::Snapshot;
 use crate::spec::AcceptBalance;
 use crate::worker::{Stage, Worker};
 
@@ -189,7 +190,7 @@ impl Door {
                 Ok(socket) => permit.send((Accepted { socket, peer, local }, hold)),
                 Err(error) => tracing::debug!(%error, "cannot hand a connection over"),
             },
-            None => start(&self.worker, listener.clone(), Accepted { socket, peer, local }, hold),
+            None => start(&self.worker, &snapshot, listener.clone(), Accepted { socket, peer, local }, hold),
         }
     }
 
@@ -209,7 +210,9 @@ pub(crate) async fn receive(worker: Rc<Worker>, mut from: mpsc::Receiver<Handove
         let Some(listener) = snapshot.listeners.get(&hold.census().listener) else { continue };
         let Accepted { socket, peer, local } = accepted;
         match adopt(socket, &peer) {
-            Ok(socket) => start(&worker, listener.clone(), Accepted { socket, peer, local }, hold),
+            Ok(socket) => {
+                start(&worker, &snapshot, listener.clone(), Accepted { socket, peer, local }, hold);
+            }
             Err(error) => tracing::debug!(%error, "cannot take a connection over"),
         }
     }
@@ -239,14 +242,21 @@ fn disown(socket: Socket) -> io::Result<OwnedFd> {
     })
 }
 
-fn start(worker: &Rc<Worker>, listener: Arc<CompiledListener>, accepted: Accepted, hold: Hold) {
+fn start(
+    worker: &Rc<Worker>,
+    snapshot: &Snapshot,
+    listener: Arc<CompiledListener>,
+    accepted: Accepted,
+    hold: Hold,
+) {
     let id = worker.next_id();
+    let plugins = snapshot.connect_plugins.get(&listener.spec.name).cloned();
     let hold = Rc::new(hold);
     let open = worker.open(id, hold.clone());
     let worker = worker.clone();
     spawn_local(async move {
         let _open = open;
-        connection::serve(worker, listener, accepted, hold, id).await;
+        connection::serve(worker, listener, plugins, accepted, hold, id).await;
     });
 }
 

@@ -1,39 +1,52 @@
-//! An accepted socket on its way to what serves it: PROXY header, TLS, then HTTP or layer 4.
+//! An accepted socket on its way to what serves it: PROXY header, TLS, plugins of the listener, then HTTP or layer 4.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_plugin::Connection;
+use weir_plugin::{Connection, Plugin};
 
 use super::accept::Accepted;
 use super::limits::Hold;
 use super::proxy_protocol::{self, Origin};
-use super::{CompiledListener, layer4};
+use super::{CompiledListener, layer4, on_connect};
 use crate::exchange;
 use crate::net::{Deadline, Rewind, Stream};
 use crate::spec::Serve;
 use crate::worker::Worker;
 
-/// Serves an accepted connection until it ends, or a relay goes on with it.
+/// Serves an accepted connection until it ends, or a relay goes on with it. `plugins` are asked first.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Arc<CompiledListener>,
+    plugins: Option<Arc<[Arc<dyn Plugin>]>>,
     accepted: Accepted,
     hold: Rc<Hold>,
     id: u64,
 ) {
     let (name, peer) = (listener.spec.name.clone(), accepted.peer.clone());
-    let (stream, connection) = match open(&listener, accepted, &hold, id).await {
+    let (mut stream, connection) = match open(&listener, accepted, &hold, id).await {
         Ok(opened) => opened,
         Err(why) => {
             tracing::debug!(listener = %name, %peer, %why, "connection closed before its first request");
             return;
         }
     };
+    let connection = Rc::new(connection);
+    if let Some(plugins) = plugins {
+        // Boxed, so that no room is taken for it where there are none, or when they have been asked.
+        let asked = on_connect::ask(&worker, plugins, &connection, stream, listener.spec.serve);
+        stream = match Box::pin(asked).await {
+            Ok(stream) => stream,
+            Err(why) => {
+                let Connection { listener, peer, .. } = &*connection;
+                tracing::debug!(connection = id, %listener, %peer, %why, "connection closed before its first request");
+                return;
+            }
+        };
+    }
     // What comes next may leave the connection to a task of its own, which has a hold then.
     drop(hold);
-    let connection = Rc::new(connection);
     match listener.spec.serve {
         Serve::Http => exchange::serve(worker, listener, stream, connection).await,
         // Boxed, so that connections that are served otherwise have no room taken for it.
@@ -91,8 +104,8 @@ mod tests {
     use super::*;
 
     /// The size of the future that an async function makes.
-    fn size<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
-        size_of::<F>()
+    fn size<A, B, C, D, E, F, G>(_: impl FnOnce(A, B, C, D, E, F) -> G) -> usize {
+        size_of::<G>()
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Accepting connections.
 //!
 //! In reading order: [`bind`] (sockets), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
-//! (from an accepted socket to what serves it), [`proxy_protocol`], [`layer4`] (bytes to an upstream).
+//! (from an accepted socket to what serves it), [`proxy_protocol`], [`on_connect`] (plugins that are asked about a
+//! connection), [`layer4`] (bytes to an upstream).
 
 pub(crate) mod accept;
 pub(crate) mod bind;
@@ -9,6 +10,7 @@ mod connection;
 mod inherited;
 mod layer4;
 pub(crate) mod limits;
+mod on_connect;
 pub(crate) mod proxy_protocol;
 
 use std::sync::Arc;

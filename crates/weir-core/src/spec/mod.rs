@@ -8,11 +8,13 @@ pub mod route;
 pub mod tls;
 pub mod upstream;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
+use weir_plugin::Plugin;
 
 pub use listener::*;
 pub use matching::*;
@@ -26,6 +28,9 @@ pub use upstream::*;
 pub struct Spec {
     /// Where connections are accepted.
     pub listeners: Vec<Listener>,
+    /// Plugins whose `on_connect` runs, in order, by the listener's name. Not a part of the listeners: those are kept by
+    /// connections for as long as they live, which would keep plugins that were replaced long ago.
+    pub connect_plugins: HashMap<Arc<str>, Arc<[Arc<dyn Plugin>]>>,
     /// HTTP routes. Their order does not matter: see [`crate::route`] for the precedence.
     pub routes: Vec<Route>,
     /// Layer 4 routes of listeners that serve [`Serve::Tcp`].

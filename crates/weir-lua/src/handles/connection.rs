@@ -5,7 +5,7 @@ use weir_plugin::{ClientCertificate, Connection as Told, Slot, Tls};
 
 use super::{lua_error, strict, text};
 
-/// The connection that an exchange came on.
+/// The connection that an exchange came on, or one that has none yet.
 pub(crate) struct Connection(pub(crate) Slot);
 
 impl UserData for Connection {
@@ -13,6 +13,7 @@ impl UserData for Connection {
         get(fields, "id", |c| Some(c.id.to_string()));
         get(fields, "listener", |c| Some(c.listener.to_string()));
         get(fields, "peer", |c| Some(c.peer.to_string()));
+        get(fields, "peer_ip", |c| c.peer.ip().map(|ip| ip.to_string()));
         get(fields, "local_address", |c| Some(c.local.to_string()));
         get(fields, "tls_version", |c| tls(c).map(|tls| tls.version.to_owned()));
         get(fields, "tls_cipher", |c| tls(c).map(|tls| tls.cipher.to_owned()));
@@ -41,7 +42,7 @@ fn get(
     f: impl Fn(&Told) -> Option<String> + 'static,
 ) {
     fields.add_field_method_get(name, move |lua: &Lua, this| -> mlua::Result<Option<LuaString>> {
-        let value = this.0.with("connection", |x| f(&x.connection)).map_err(lua_error)?;
+        let value = this.0.connection("connection", &f).map_err(lua_error)?;
         value.map(|value| text(lua, value.as_bytes())).transpose()
     });
 }

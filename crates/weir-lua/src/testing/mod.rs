@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table, Value};
-use weir_plugin::scenario::{LogLine, Outcome, Scenario};
+use weir_plugin::scenario::{Admission, Arrival, LogLine, Outcome, Scenario};
 use weir_plugin::services::{HttpCall, Services};
 use weir_plugin::settings::Settings;
 use weir_plugin::{Error, Grants, Limits, OnFailure, Policy, Secrets};
@@ -70,6 +70,16 @@ pub trait Bench {
         time: Duration,
         script: Script,
     ) -> Waiting<Result<Vec<(usize, LogLine)>, String>>;
+    /// Asks a plugin that is loaded about a connection.
+    ///
+    /// # Errors
+    /// Why the plugin does not start again.
+    fn connect(
+        self: Rc<Self>,
+        plugin: usize,
+        arrival: Arrival,
+        script: Script,
+    ) -> Waiting<Result<Admission, String>>;
 }
 
 /// A file with tests.
@@ -248,6 +258,23 @@ fn native(
                 match bench.load(settings, policy, script).await {
                     Ok((plugin, log)) => Ok((Some(plugin), Some(scenario::log(&lua, &log)?), None)),
                     Err(message) => Ok((None, None, Some(message))),
+                }
+            }
+        })?,
+    )?;
+    let (owner, lent) = (bench.clone(), script.clone());
+    native.set(
+        "connect",
+        lua.create_async_function(move |lua, (plugin, told): (usize, Value)| {
+            let (bench, script) = (owner.clone(), lent.clone());
+            async move {
+                let arrival = match scenario::arrival(&told) {
+                    Ok(arrival) => arrival,
+                    Err(message) => return Ok((None, Some(message))),
+                };
+                match bench.connect(plugin, arrival, script).await {
+                    Ok(admission) => Ok((Some(scenario::admission(&lua, &admission)?), None)),
+                    Err(message) => Ok((None, Some(message))),
                 }
             }
         })?,

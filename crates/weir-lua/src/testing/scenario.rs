@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use mlua::{Lua, LuaString, Table, Value};
 use weir_plugin::message::headers as rules;
-use weir_plugin::scenario::{Attempt, LogLine, Outcome, Scenario};
+use weir_plugin::scenario::{Admission, Arrival, Attempt, LogLine, Outcome, Scenario};
 use weir_plugin::services::HttpCall;
 use weir_plugin::{Candidate, ClientCertificate, Reply, Tls};
 
@@ -36,6 +36,8 @@ const NAMES: [&str; 14] = [
     "upstream",
     "attempts",
 ];
+/// What a connection may have.
+const ARRIVAL_NAMES: [&str; 4] = ["listener", "client_ip", "scheme", "tls"];
 /// What a TLS connection may have.
 const TLS_NAMES: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_fingerprint"];
 /// What an endpoint may have.
@@ -154,6 +156,16 @@ fn attempt(given: &Value) -> Result<Attempt> {
             Ok(Attempt::Failure(fields.text("failure")?.unwrap_or_default()))
         }
     }
+}
+
+/// Reads a connection as a test gives it.
+pub(super) fn arrival(told: &Value) -> Result<Arrival> {
+    let fields = Fields::new(told, "a connection", &ARRIVAL_NAMES)?;
+    Ok(Arrival {
+        listener: fields.text("listener")?.unwrap_or_else(|| "test".to_owned()).into(),
+        client: client(&fields.value("client_ip"))?,
+        tls: tls(&fields)?.map(Arc::new),
+    })
 }
 
 /// An answer: status, headers, body.
@@ -352,6 +364,15 @@ pub(super) fn outcome(lua: &Lua, outcome: &Outcome) -> mlua::Result<Table> {
     table.raw_set("answered_by", outcome.answered_by.name())?;
     table.raw_set("failure", outcome.failure.as_deref())?;
     table.raw_set("log", log(lua, &outcome.log)?)?;
+    Ok(table)
+}
+
+/// What came of a connection, for a test to look at.
+pub(super) fn admission(lua: &Lua, admission: &Admission) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("accepted", admission.accepted)?;
+    table.raw_set("failure", admission.failure.as_deref())?;
+    table.raw_set("log", log(lua, &admission.log)?)?;
     Ok(table)
 }
 

@@ -270,8 +270,8 @@ fn hooks_have_the_same_names_on_both_sides() {
         let (_, interface) = found.expect("there is one");
         interface.functions.keys().map(|name| snake(name)).collect::<Vec<_>>()
     };
-    let mut wit: BTreeSet<String> =
-        functions("http-hooks").into_iter().chain(functions("tick-hooks")).collect();
+    let interfaces = ["connect-hooks", "http-hooks", "tick-hooks"];
+    let mut wit: BTreeSet<String> = interfaces.into_iter().flat_map(functions).collect();
     wit.extend(["on_load", "config", "tick_every"].map(str::to_owned));
     assert_eq!(wit, crate::plugin::KNOWN.iter().map(|name| (*name).to_owned()).collect());
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{load, print};
+use super::{load, names, print};
 use crate::config::value::Leaf;
 use crate::run::Plan;
 
@@ -27,7 +27,11 @@ fn summary(plan: &Plan) -> String {
     let mut out = format!("{}: ok ({})\n", plan.source, parts.join(", "));
     for listener in &spec.listeners {
         let tls = if listener.tls.is_some() { ", TLS" } else { "" };
-        let _ = writeln!(out, "  listener {}: {}{tls}", listener.name, listener.address.show());
+        let _ = write!(out, "  listener {}: {}{tls}", listener.name, listener.address.show());
+        if let Some(plugins) = spec.connect_plugins.get(&listener.name) {
+            let _ = write!(out, ", on_connect of {}", names(plugins));
+        }
+        out.push('\n');
     }
     out
 }

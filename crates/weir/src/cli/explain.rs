@@ -13,7 +13,7 @@ use weir_core::path;
 use weir_core::route::{Question, Router};
 use weir_core::spec::{Action, Balance, HostRewrite, ListenAddress, Listener, Route, Serve, Spec};
 
-use super::{load, print};
+use super::{load, names, print};
 use crate::config::lower::without_upstreams;
 use crate::config::value::Leaf;
 use crate::run::EXIT_CONFIG;
@@ -87,6 +87,9 @@ impl Explain {
         let found = router.find(&question);
         let mut out = String::new();
         let _ = writeln!(out, "request   {} {} on listener {}", self.method, request.path, listener.name);
+        if let Some(plugins) = spec.connect_plugins.get(&listener.name) {
+            let _ = writeln!(out, "connect   asks {}", names(plugins));
+        }
         let _ = writeln!(out, "host      {}", if request.host.is_empty() { "-" } else { &request.host });
         let name = found.as_ref().map(|f| &f.route.spec.name);
         match name.and_then(|name| spec.routes.iter().find(|r| r.name == *name)) {

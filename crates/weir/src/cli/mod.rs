@@ -9,8 +9,10 @@ mod test;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use weir_plugin::Plugin;
 
 use crate::config::{self, Source, report::Report};
 use crate::run::{self, EXIT_CONFIG};
@@ -135,6 +137,11 @@ fn complain(report: &Report) {
     let text = report.render(colored(&std::io::stderr()));
     // Nothing is left to tell it to when standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The names of plugins.
+fn names(plugins: &[Arc<dyn Plugin>]) -> String {
+    plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// Tells what cannot be, and the exit code for that.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use weir_lua::testing::{Script, Waiting};
-use weir_plugin::scenario::{LogLine, Outcome, Scenario};
+use weir_plugin::scenario::{Admission, Arrival, LogLine, Outcome, Scenario};
 use weir_plugin::services::{Clock, HttpAnswer, HttpCall, HttpClient, Services};
 use weir_plugin::settings::Settings;
 use weir_plugin::{Content, Error, Instance, Plugin, Policy, Step};
@@ -261,6 +261,22 @@ impl weir_lua::testing::Bench for Bench {
         script: Script,
     ) -> Waiting<Result<Vec<(usize, LogLine)>, String>> {
         Box::pin(async move { self.answering(&script, self.go_on(time)).await })
+    }
+
+    fn connect(
+        self: Rc<Self>,
+        plugin: usize,
+        arrival: Arrival,
+        script: Script,
+    ) -> Waiting<Result<Admission, String>> {
+        Box::pin(async move {
+            let Running { plugin, instance, .. } = self.answering(&script, self.running(plugin)).await?;
+            self.lines.take();
+            let asking = exchange::connect(&*plugin, &*instance, &arrival, &self.patience);
+            let mut admission = self.answering(&script, asking).await;
+            admission.log = self.lines.take();
+            Ok(admission)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +20,11 @@ use weir_core::headers::remove_hop_by_hop;
 use weir_core::{path, spec::PathPolicy};
 use weir_plugin::message::body;
 use weir_plugin::message::headers::Side;
-use weir_plugin::scenario::{AnsweredBy, Asked, Attempt, Attempted, Outcome, Scenario};
+use weir_plugin::scenario::{Admission, AnsweredBy, Arrival, Asked, Attempt, Attempted, Outcome, Scenario};
 use weir_plugin::services::Clock;
 use weir_plugin::{
-    Candidate, Connection, Content, Exchange, Held, Instance, OnFailure, Peer, Phase, Piece, Plugin, Reply,
-    Selection, Step, Target, Verdict, Visit,
+    Candidate, ConnectVerdict, Connection, Content, Exchange, Held, Instance, OnFailure, Peer, Phase, Piece,
+    Plugin, Reply, Selection, Step, Target, Tls, Verdict, Visit,
 };
 use weir_services::ManualClock;
 
@@ -133,19 +133,46 @@ fn end(attempt: &Attempt) -> Result<Result<&Reply, &'static AttemptFailure>, Str
     }
 }
 
+/// Asks a plugin about a connection.
+pub async fn connect(
+    plugin: &dyn Plugin,
+    instance: &dyn Instance,
+    arrival: &Arrival,
+    patience: &Patience,
+) -> Admission {
+    let Arrival { listener, client, tls } = arrival;
+    let step = match plugin.hooks().connect {
+        true => instance.on_connect(Rc::new(connection(listener.clone(), *client, tls.clone()))),
+        false => Step::Done(ConnectVerdict::Accept),
+    };
+    let verdict = patience.bounded(plugin.policy().limits.deadline, step).await;
+    let (accepted, failure) = match verdict.unwrap_or_else(ConnectVerdict::Fail) {
+        ConnectVerdict::Accept => (true, None),
+        ConnectVerdict::Refuse => (false, None),
+        ConnectVerdict::Fail(message) => {
+            (plugin.policy().on_failure == OnFailure::Open, Some(format!("on_connect: {message}")))
+        }
+    };
+    Admission { accepted, failure, log: Vec::new() }
+}
+
+fn connection(listener: Arc<str>, client: Option<IpAddr>, tls: Option<Arc<Tls>>) -> Connection {
+    let address = |ip: [u8; 4], port| Peer::Ip(SocketAddr::from((ip, port)));
+    Connection {
+        id: 1,
+        listener,
+        peer: client.map_or(Peer::Unix, |ip| Peer::Ip(SocketAddr::new(ip, 40_000))),
+        local: match client {
+            None => Peer::Unix,
+            Some(_) => address([192, 0, 2, 8], if tls.is_some() { 443 } else { 80 }),
+        },
+        tls,
+    }
+}
+
 /// The exchange at its begin.
 fn exchange(scenario: &Scenario) -> Exchange {
-    let address = |ip: [u8; 4], port| Peer::Ip(SocketAddr::from((ip, port)));
-    let connection = Connection {
-        id: 1,
-        listener: "test".into(),
-        peer: scenario.client.map_or(Peer::Unix, |ip| Peer::Ip(SocketAddr::new(ip, 40_000))),
-        local: match scenario.client {
-            None => Peer::Unix,
-            Some(_) => address([192, 0, 2, 8], if scenario.tls.is_some() { 443 } else { 80 }),
-        },
-        tls: scenario.tls.clone(),
-    };
+    let connection = connection("test".into(), scenario.client, scenario.tls.clone());
     let mut x = Exchange::new(1, Rc::new(connection), scenario.route.clone());
     x.request_id = HeaderValue::from_str(&scenario.request_id).unwrap_or(x.request_id);
     x.captures = scenario.captures.clone();

@@ -50,11 +50,15 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
     };
     for (i, listener) in raw.listeners.iter().enumerate() {
         let at = At::default().key("listeners").index(i);
+        let plugins = lower.listener_plugins(listener, raw, &at);
         let Some(spec) = lower.listener(listener, &names.listeners[i], &at) else { continue };
         let self_signed =
             matches!(listener.tls, Some(raw::ListenerTls::Keyword(raw::TlsKeyword::SelfSigned)));
         if self_signed {
             plan.self_signed.push(spec.name.clone());
+        }
+        if !plugins.is_empty() {
+            plan.spec.connect_plugins.insert(spec.name.clone(), plugins.into());
         }
         plan.origins.insert(spec.name.clone(), lower.origin(&at.key("address")));
         plan.spec.listeners.push(spec);
@@ -181,8 +185,9 @@ impl Lower<'_> {
 
     /// Warns of what has no effect.
     fn unused(&mut self, raw: &raw::Config, spec: &Spec) {
-        // A plugin may choose any upstream.
-        let chosen = raw.routes.iter().any(|route| !route.plugins.is_empty());
+        // A plugin may choose or call any upstream.
+        let chosen = raw.routes.iter().any(|route| !route.plugins.is_empty())
+            || raw.listeners.iter().any(|listener| !listener.plugins.is_empty());
         for name in raw.upstreams.keys().filter(|_| !chosen) {
             let by_route = raw.routes.iter().any(|r| r.upstream.as_ref() == Some(name));
             if !by_route && !raw.tcp_routes.iter().any(|r| r.upstream.as_ref() == Some(name)) {

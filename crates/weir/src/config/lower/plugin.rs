@@ -30,41 +30,88 @@ struct Origins<'a> {
     entry: &'a At,
     /// `[plugins.NAME]`, where there is one.
     section: Option<&'a At>,
-    /// Settings of the route by name.
-    of_route: &'a BTreeMap<String, Json>,
+    /// Settings of the entry by name.
+    of_entry: &'a BTreeMap<String, Json>,
+}
+
+impl raw::RoutePlugin {
+    fn name(&self) -> Option<&str> {
+        match self {
+            raw::RoutePlugin::Name(name) => Some(name),
+            raw::RoutePlugin::Settings(entry) => entry.name.as_deref(),
+        }
+    }
 }
 
 impl Lower<'_> {
     /// The plugins of a route.
     pub fn route_plugins(&mut self, raw: &raw::Route, config: &raw::Config, at: &At) -> Vec<Arc<dyn Plugin>> {
-        let nothing = BTreeMap::new();
+        let named = |name: &str| {
+            let mut entries = config.listeners.iter().flat_map(|listener| &listener.plugins);
+            entries.any(|entry| entry.name() == Some(name))
+        };
         let mut plugins = Vec::new();
-        for (i, entry) in raw.plugins.iter().enumerate() {
-            let at = at.key("plugins").index(i);
-            let (name, own, at) = match entry {
-                raw::RoutePlugin::Name(name) => (name, &nothing, at),
-                raw::RoutePlugin::Settings(entry) => match &entry.name {
-                    Some(name) => (name, &entry.settings, at),
-                    None => continue,
-                },
-            };
-            plugins.extend(self.plugin(name, own, config, &at));
+        for (plugin, at) in self.named_plugins(&raw.plugins, config, &at.key("plugins")) {
+            let (name, hooks) = (plugin.name(), plugin.hooks());
+            if hooks.connect && !hooks.is_for_routes() && !named(name) {
+                let title = format!("the plugin `{name}` does nothing here: its hook is on_connect");
+                self.warning(&at, title, "").help("name it in `plugins` of a listener");
+            }
+            plugins.push(plugin);
         }
         plugins
     }
 
-    /// Checks plugins that no route names.
+    /// The plugins of a listener.
+    pub fn listener_plugins(
+        &mut self,
+        raw: &raw::Listener,
+        config: &raw::Config,
+        at: &At,
+    ) -> Vec<Arc<dyn Plugin>> {
+        let mut plugins = Vec::new();
+        for (plugin, at) in self.named_plugins(&raw.plugins, config, &at.key("plugins")) {
+            if !plugin.hooks().connect {
+                self.error(&at, format!("the plugin `{}` has no on_connect", plugin.name()), "").help(
+                    "a listener asks its plugins about connections; one for requests is named in `plugins` of a route",
+                );
+            }
+            plugins.push(plugin);
+        }
+        plugins
+    }
+
+    /// The plugins that a list names, and where.
+    fn named_plugins(
+        &mut self,
+        list: &[raw::RoutePlugin],
+        config: &raw::Config,
+        at: &At,
+    ) -> Vec<(Arc<dyn Plugin>, At)> {
+        let nothing = BTreeMap::new();
+        let mut plugins = Vec::new();
+        for (i, entry) in list.iter().enumerate() {
+            let at = at.index(i);
+            let Some(name) = entry.name() else { continue };
+            let own = match entry {
+                raw::RoutePlugin::Name(_) => &nothing,
+                raw::RoutePlugin::Settings(entry) => &entry.settings,
+            };
+            plugins.extend(self.plugin(name, own, config, &at).map(|plugin| (plugin, at)));
+        }
+        plugins
+    }
+
+    /// Checks plugins that no route and no listener names.
     pub fn unnamed_plugins(&mut self, config: &raw::Config) {
         for name in config.plugins.keys() {
-            let named = |entry: &raw::RoutePlugin| match entry {
-                raw::RoutePlugin::Name(named) => named == name,
-                raw::RoutePlugin::Settings(entry) => entry.name.as_ref() == Some(name),
-            };
-            if config.routes.iter().any(|route| route.plugins.iter().any(named)) {
+            let of_routes = config.routes.iter().flat_map(|route| &route.plugins);
+            let of_listeners = config.listeners.iter().flat_map(|listener| &listener.plugins);
+            if of_routes.chain(of_listeners).any(|entry| entry.name() == Some(name)) {
                 continue;
             }
             let at = At::default().key("plugins").key(name);
-            self.warning(&at, format!("no route uses the plugin `{name}`"), "");
+            self.warning(&at, format!("no route and no listener uses the plugin `{name}`"), "");
             self.plugin(name, &BTreeMap::new(), config, &at);
         }
     }
@@ -80,7 +127,7 @@ impl Lower<'_> {
         let declared = config.plugins.get(name);
         let default = raw::Plugin::default();
         let raw = declared.unwrap_or(&default);
-        let origins = Origins { entry: at, section: declared.map(|_| &section), of_route: own };
+        let origins = Origins { entry: at, section: declared.map(|_| &section), of_entry: own };
         let path = match &raw.path {
             Some(path) => self.path(path, &section.key("path")),
             None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
@@ -283,9 +330,9 @@ impl Lower<'_> {
 /// Where a setting was written, as far as the way leads.
 fn setting_at(origins: &Origins<'_>, path: &[String]) -> At {
     let base = match (path.first(), origins.section) {
-        (Some(first), _) if origins.of_route.contains_key(first) => origins.entry.key("settings"),
+        (Some(first), _) if origins.of_entry.contains_key(first) => origins.entry.key("settings"),
         (Some(_), Some(section)) => section.key("settings"),
-        (None, _) if !origins.of_route.is_empty() => return origins.entry.key("settings"),
+        (None, _) if !origins.of_entry.is_empty() => return origins.entry.key("settings"),
         (_, Some(section)) => section.clone(),
         (_, None) => origins.entry.clone(),
     };

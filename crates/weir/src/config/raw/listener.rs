@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_core::spec::{HostPattern, ListenAddress};
 
-use super::{Bytes, ListenerTls, OneOrMany, Text, Time, kib, secs};
+use super::{Bytes, ListenerTls, OneOrMany, RoutePlugin, Text, Time, kib, secs};
 use crate::config::value::Mode;
 
 /// Where connections are accepted, and how.
@@ -23,6 +23,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// The PROXY protocol, versions 1 and 2; it is not looked for by default.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Plugins that are asked about each connection (`on_connect`), in order, by name or as tables with settings.
+    pub plugins: Vec<RoutePlugin>,
     /// How fresh connections spread over the workers: "connections" (to the one with the fewest) or "kernel".
     pub balance: AcceptBalance,
     /// Length of the kernel's queue of connections not yet accepted.
@@ -41,6 +43,7 @@ impl Default for Listener {
             protocol: ListenerProtocol::Http,
             tls: None,
             proxy_protocol: None,
+            plugins: Vec::new(),
             balance: AcceptBalance::Connections,
             backlog: 4096,
             mode: Text(Mode(0o660)),

@@ -54,7 +54,7 @@ pub struct Config {
     pub tcp_routes: Vec<TcpRoute>,
     /// Groups of servers that serve the same thing, by name.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// Scripts that decide what routes do, by name. One at plugins/NAME.lua needs no entry here.
+    /// Scripts that decide what routes and listeners do, by name. One at plugins/NAME.lua needs no entry here.
     pub plugins: BTreeMap<String, Plugin>,
     /// Values that plugins keep over requests, in the memory of this process.
     pub kv: Kv,

@@ -20,7 +20,8 @@ pub struct Plugin {
     /// What only this plugin is told, by name: "env:NAME" is an environment variable, "file:PATH" a file. Read with the
     /// configuration.
     pub secrets: BTreeMap<String, String>,
-    /// What happens to a request when it fails: "closed" (502) or "open" (as if it were not there).
+    /// What happens when it fails, to a request or to a connection that it is asked about: "closed" (502, or the end of
+    /// the connection) or "open" (as if it were not there).
     pub on_failure: OnFailure,
     /// What it may use.
     pub limits: PluginLimits,
@@ -28,11 +29,11 @@ pub struct Plugin {
     pub grants: PluginGrants,
 }
 
-/// What happens to a request when a plugin fails.
+/// What happens to a request or a connection when a plugin fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It gets 502.
+    /// A request gets 502, a connection is closed.
     #[default]
     Closed,
     /// It goes on as if the plugin were not there.
@@ -87,18 +88,18 @@ pub struct PluginGrants {
     pub kv: Vec<String>,
 }
 
-/// A plugin of a route.
+/// A plugin of a route or a listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum RoutePlugin {
     /// Its name.
     Name(String),
-    /// Its name, and settings for this route.
+    /// Its name, and settings for this place.
     Settings(RoutePluginSettings),
 }
 
-/// A plugin of a route with settings of its own.
+/// A plugin of a route or a listener with settings of its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoutePluginSettings {

@@ -1,0 +1,3 @@
+return {
+  on_connect = function(connection) end,
+}

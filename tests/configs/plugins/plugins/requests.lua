@@ -1,0 +1,3 @@
+return {
+  on_request = function(req) end,
+}
