@@ -310,7 +310,7 @@ fn connections_are_refused_before_anything_is_read_of_them() {
     }
     // The next connection sees what the script says now.
     let before = gate.replace("name == 'shut'", "name == 'web'");
-    write_in(&weir.folder().to_owned(), "gate.lua", &before);
+    write_in(weir.folder(), "gate.lua", &before);
     let mut from = 0;
     weir.process().line_from(&mut from, "that the script was taken", |line| {
         line.contains("a new configuration serves").then_some(())

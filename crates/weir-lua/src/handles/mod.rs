@@ -125,6 +125,9 @@ pub(crate) enum Made {
     Connection,
 }
 
+/// A name and its value.
+pub(crate) type Pair<'x> = (Cow<'x, [u8]>, Cow<'x, [u8]>);
+
 /// What a member gives.
 pub(crate) enum Out<'x> {
     /// Nothing, which is `nil`.
@@ -133,7 +136,7 @@ pub(crate) enum Out<'x> {
     Integer(i64),
     List(Vec<Cow<'x, [u8]>>),
     /// A list of tables with `name` and `value`.
-    Pairs(Vec<(Cow<'x, [u8]>, Cow<'x, [u8]>)>),
+    Pairs(Vec<Pair<'x>>),
 }
 
 impl<'x> Out<'x> {
