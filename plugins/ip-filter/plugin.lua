@@ -5,6 +5,11 @@ local function set(list)
   return list and weir.ip.parse(list)
 end
 
+-- A client on a Unix socket has no address: it is on this machine.
+local function refused(ip)
+  return ip and ((deny and deny:contains(ip)) or (allow and not allow:contains(ip)))
+end
+
 return {
   config = {
     allow = { type = "list", items = "string" },
@@ -21,10 +26,14 @@ return {
     end
   end,
 
+  on_connect = function(connection)
+    if refused(connection.peer_ip) then
+      return weir.refuse()
+    end
+  end,
+
   on_request = function(req)
-    local ip = req.client_ip
-    -- A client on a Unix socket has no address: it is on this machine.
-    if ip and ((deny and deny:contains(ip)) or (allow and not allow:contains(ip))) then
+    if refused(req.client_ip) then
       return weir.respond{ status = status, body = body, headers = { ["content-type"] = "text/plain; charset=utf-8" } }
     end
   end,

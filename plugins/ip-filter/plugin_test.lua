@@ -39,6 +39,17 @@ return {
     t:equal(status(t:plugin { allow = { "10.0.0.0/8" } }, false), 200)
   end,
 
+  ["connections of a listener are refused before they ask"] = function(t)
+    local plugin = t:plugin { allow = { "10.0.0.0/8" }, deny = { "10.0.0.9" } }
+    local function accepted(ip)
+      return plugin:connect({ client_ip = ip }).accepted
+    end
+    t:equal(accepted("10.0.0.8"), true)
+    t:equal(accepted("10.0.0.9"), false)
+    t:equal(accepted("192.0.2.1"), false)
+    t:equal(accepted(false), true)
+  end,
+
   ["an empty list to allow keeps everybody out"] = function(t)
     t:equal(status(t:plugin { allow = {} }, "10.0.0.1"), 403)
   end,

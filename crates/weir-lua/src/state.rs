@@ -128,17 +128,20 @@ impl State {
 
     /// Writes to weir's log.
     pub(crate) fn log(&self, level: tracing::Level, text: &str) {
-        let id = match &*self.current.borrow() {
-            For::Exchange(slot) => slot.with("", |x| x.request_id.clone()).ok(),
-            For::Body(id) => Some(id.clone()),
-            For::Nothing => None,
+        let (id, connection) = match &*self.current.borrow() {
+            For::Exchange(slot) => match slot.with("", |x| x.request_id.clone()) {
+                Ok(id) => (Some(id), None),
+                Err(_) => (None, slot.connection("", |connection| connection.id).ok()),
+            },
+            For::Body(id) => (Some(id.clone()), None),
+            For::Nothing => (None, None),
         };
         let (plugin, request_id) = (&self.name, id.as_ref().and_then(|id| id.to_str().ok()));
         match level {
-            tracing::Level::DEBUG => tracing::debug!(plugin, request_id, "{text}"),
-            tracing::Level::INFO => tracing::info!(plugin, request_id, "{text}"),
-            tracing::Level::WARN => tracing::warn!(plugin, request_id, "{text}"),
-            _ => tracing::error!(plugin, request_id, "{text}"),
+            tracing::Level::DEBUG => tracing::debug!(plugin, request_id, connection, "{text}"),
+            tracing::Level::INFO => tracing::info!(plugin, request_id, connection, "{text}"),
+            tracing::Level::WARN => tracing::warn!(plugin, request_id, connection, "{text}"),
+            _ => tracing::error!(plugin, request_id, connection, "{text}"),
         }
     }
 }

@@ -14,7 +14,7 @@ const SHIPPED: [(&str, usize); 13] = [
     ("forward-auth", 5),
     ("geo-route", 5),
     ("header-rewrite", 8),
-    ("ip-filter", 7),
+    ("ip-filter", 8),
     ("jwt", 9),
     ("maintenance", 6),
     ("mirror", 7),

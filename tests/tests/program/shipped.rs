@@ -76,6 +76,17 @@ fn ip_filter() {
     let weir = start("ip-filter", "{ deny = [\"127.0.0.1\"], status = 451, body = \"no\" }", "");
     let answer = ask(&weir, "GET /echo");
     assert_eq!((answer.status, answer.text().as_str()), (451, "no"));
+    let listener = "[[listeners]]
+        name = \"gated\"
+        address = \"127.0.0.1:0\"
+        plugins = [\"it\"]";
+    let weir = start("ip-filter", "{ deny = [\"127.0.0.1\"] }", listener);
+    assert_eq!(RawClient::connect(weir.address("gated")).rest(), b"", "closed without an answer");
+    assert_eq!(
+        ask(&weir, "GET /echo").status,
+        403,
+        "the listener that does not name it goes on to the route"
+    );
     assert!(refused("ip-filter", "{}").contains("neither `allow` nor `deny` is set"));
     assert!(refused("ip-filter", "{ allow = [\"10.0.0.0/40\"] }").contains("no address and no network"));
 }
