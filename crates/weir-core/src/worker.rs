@@ -15,12 +15,15 @@ use crate::listen::limits::Hold;
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
 
-/// How far the process is on its way to the end.
+/// How far the process, or a listener, is on its way to the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Connections are accepted and kept.
     #[default]
     Serving,
+    /// The listener is gone: no new connections; each ends after its next response, or when it has been idle for as long
+    /// as it may.
+    Leaving,
     /// No new connections; idle ones close, busy ones end after what is under way.
     Draining,
     /// The drain time is over: relays are closed with 1001, everything else is cut.
@@ -103,11 +106,6 @@ impl Worker {
         let id = self.next_id.get() + 1;
         self.next_id.set(id);
         id
-    }
-
-    /// How far the process is on its way to the end.
-    pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
     }
 
     /// To be told when the stage changes.

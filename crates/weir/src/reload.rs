@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::server::Publisher;
+use weir_core::server::{BindError, Publisher};
 use weir_plugin::Plugin;
 
 use crate::admin::Board;
 use crate::assemble::Assembler;
 use crate::config;
-use crate::run::Plan;
+use crate::run::{self, Plan};
 
 /// Reads the configuration again. The only one that publishes.
 #[derive(Debug)]
@@ -89,10 +89,9 @@ impl Reloader {
         keep_plugins(&self.plan, &mut plan);
         let snapshot = self.assembler.assemble(&mut plan, Some(&self.publisher.current()));
         let snapshot = snapshot.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
-        let told =
-            |problem: weir_core::server::Unbound| format!("{problem}; start weir again to change that");
         let published = self.publisher.publish(snapshot).await;
-        published.map_err(|problems| problems.into_iter().map(told).collect::<Vec<_>>())?;
+        let explain = |error: &BindError| run::explain(error, &plan);
+        published.map_err(|errors| errors.iter().map(explain).collect::<Vec<_>>())?;
         self.plan = plan;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_core::Server;
-use weir_core::server::{BindError, Drained};
+use weir_core::server::{BindError, Drained, StartError};
 use weir_core::spec::{ListenAddress, Spec};
 
 use crate::admin::{self, Admin, Board};
@@ -117,9 +117,12 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         .map_err(|e| Failure::start("cannot make an event loop", e))?;
     let ended = control.block_on(async {
         let signals = Signals::new().map_err(|e| Failure::start("cannot listen for signals", e))?;
-        let server = Server::start(snapshot, plan.spec.workers).map_err(|e| Failure {
-            message: explain(&e, plan.origins.get(&e.listener)),
-            code: EXIT_FAILED,
+        let server = Server::start(snapshot, plan.spec.workers).map_err(|error| match error {
+            StartError::Bind(errors) => {
+                let lines: Vec<_> = errors.iter().map(|error| explain(error, &plan)).collect();
+                Failure { message: lines.join("\nerror: "), code: EXIT_FAILED }
+            }
+            StartError::Threads(error) => Failure::start("cannot start the workers", error),
         })?;
         let board = Board::new(&plan, server.workers());
         let _admin = open_admin(&plan, &board)?;
@@ -270,7 +273,7 @@ impl Signals {
 }
 
 /// Why a listener could not be bound, and what can be done about it.
-fn explain(error: &BindError, origin: Option<&Origin>) -> String {
+pub(crate) fn explain(error: &BindError, plan: &Plan) -> String {
     let mut text = format!(
         "cannot listen on {} (listener {}): {}",
         banner::address(&error.address),
@@ -296,7 +299,7 @@ fn explain(error: &BindError, origin: Option<&Origin>) -> String {
         text.push_str("\n  ");
         text.push_str(&hint);
     }
-    if let Some(Origin { file, line, key }) = origin {
+    if let Some(Origin { file, line, key }) = plan.origins.get(&error.listener) {
         text.push_str(&format!("\n  {file}:{line}: `{key}` sets it"));
     }
     text
@@ -330,8 +333,8 @@ mod tests {
             ),
             (unix, ErrorKind::AddrInUse, ["unix:/run/weir.sock", "another process", "web"]),
         ] {
-            let text =
-                explain(&BindError { listener: "web".into(), address, source: kind.into() }, Some(&origin));
+            let plan = Plan { origins: [("web".into(), origin.clone())].into(), ..Plan::default() };
+            let text = explain(&BindError { listener: "web".into(), address, source: kind.into() }, &plan);
             for part in expected.into_iter().chain(["config/weir.toml:7: `listeners.web.address`"]) {
                 assert!(text.contains(part), "{part:?} is not in: {text}");
             }

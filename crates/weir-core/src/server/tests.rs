@@ -2,6 +2,7 @@
 
 mod connect;
 mod listeners;
+mod live;
 mod stop;
 mod traffic;
 
@@ -149,8 +150,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn start(spec: &Spec) -> Result<Server, BindError> {
-    Server::start(Snapshot::assemble(spec, None, None).unwrap(), 2)
+/// The one listener that could not be bound.
+fn unbound(spec: &Spec) -> BindError {
+    match Server::start(Snapshot::assemble(spec, None, None).unwrap(), 2).err() {
+        Some(StartError::Bind(mut errors)) if errors.len() == 1 => errors.remove(0),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A server that greets each client before it hears anything, then sends back what it hears.
