@@ -9,7 +9,7 @@ use weir_plugin::Plugin;
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
-use crate::spec::{Proxy, Spec};
+use crate::spec::{Proxy, Reload, Spec};
 use crate::upstream::Group;
 
 /// One generation of all that workers read. A request sees one snapshot from its first byte to its last.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub groups: HashMap<Arc<str>, Arc<Group>>,
     /// What holds for every request.
     pub proxy: Proxy,
+    /// What becomes of relays when this one is published.
+    pub reload: Reload,
     /// Headers by which any listener tells upstreams who a client is: removed from what clients send.
     pub identity_headers: Vec<HeaderName>,
     /// Where records of exchanges go; `None`: no record is made.
@@ -102,6 +104,7 @@ impl Snapshot {
             listeners,
             groups,
             proxy: spec.proxy.clone(),
+            reload: spec.reload,
             identity_headers,
             access_log,
         })

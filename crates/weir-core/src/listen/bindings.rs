@@ -19,11 +19,20 @@ use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
 use crate::worker::Stage;
 
+/// What a worker is to do.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Accept from this socket too.
+    Accept(Listening),
+    /// Look at the published snapshot.
+    Refresh,
+}
+
 /// All sockets that are bound, by the listener's name, and the workers that accept from them.
 #[derive(Debug)]
 pub(crate) struct Bindings {
     /// By worker: where it hears of sockets to accept from.
-    workers: Vec<UnboundedSender<Listening>>,
+    workers: Vec<UnboundedSender<Errand>>,
     state: Mutex<State>,
 }
 
@@ -82,7 +91,7 @@ impl Binding {
 
 impl Bindings {
     /// None yet.
-    pub(crate) fn new(workers: Vec<UnboundedSender<Listening>>) -> Self {
+    pub(crate) fn new(workers: Vec<UnboundedSender<Errand>>) -> Self {
         Bindings { workers, state: Mutex::default() }
     }
 
@@ -191,6 +200,9 @@ impl Bindings {
             state.leaving.retain(|census| census.strong_count() > 0);
             state.leaving.push(Arc::downgrade(&old.census));
         }
+        for worker in &self.workers {
+            let _ = worker.send(Errand::Refresh);
+        }
         for (name, place, backlog) in adjust {
             if let Some(binding) = state.bound.get_mut(&name) {
                 adjust_socket(&name, &place, backlog, &binding.sockets);
@@ -214,7 +226,7 @@ impl Bindings {
         });
         for (worker, socket) in self.workers.iter().zip(sockets) {
             // A worker that ended accepts nothing.
-            let _ = worker.send(Listening { census: census.clone(), address, socket });
+            let _ = worker.send(Errand::Accept(Listening { census: census.clone(), address, socket }));
         }
         let sockets = if state.ended { Vec::new() } else { copies };
         state.bound.insert(name, Binding { place, backlog, census, address, sockets, file });

@@ -4,9 +4,10 @@
 mod tests;
 mod threads;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::listen::bindings::Bindings;
 use crate::listen::limits::Loads;
+use crate::relay::{Held, Registry};
 use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
@@ -64,6 +66,9 @@ pub struct Publisher {
     published: Arc<ArcSwap<Snapshot>>,
     bindings: Arc<Bindings>,
     loads: Arc<Loads>,
+    relays: Arc<Registry>,
+    /// Snapshots that were published and may be held by something that is under way.
+    earlier: Arc<Mutex<Vec<Weak<Snapshot>>>>,
 }
 
 /// What was cut at the end.
@@ -101,7 +106,8 @@ impl Server {
         bindings.change(change, &snapshot, &snapshot, || ());
         let published = Arc::new(ArcSwap::new(snapshot));
         let loads = Loads::new(workers);
-        let publisher = Publisher { published, bindings, loads };
+        let relays = Registry::new(workers);
+        let publisher = Publisher { published, bindings, loads, relays, earlier: Arc::default() };
         let control = threads::start(&publisher, openings)?;
         Ok(Server { publisher, workers, control })
     }
@@ -155,6 +161,23 @@ impl Publisher {
         self.loads.total()
     }
 
+    /// Relays that are open: WebSockets and connections of layer 4.
+    pub fn relays(&self) -> usize {
+        self.relays.len()
+    }
+
+    /// Which older generations something under way still holds, the oldest first. One without relays is held by
+    /// requests, or by connections of a listener that is gone.
+    pub fn held(&self) -> Vec<Held> {
+        let newest = self.published.load().generation;
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = earlier.iter().filter_map(Weak::upgrade).map(|snapshot| snapshot.generation);
+        let mut held: BTreeMap<u64, Held> =
+            alive.map(|generation| (generation, Held { generation, ..Held::default() })).collect();
+        held.extend(self.relays.by_generation().into_iter().map(|of| (of.generation, of)));
+        held.into_values().filter(|of| of.generation < newest).collect()
+    }
+
     /// Makes new requests and new connections see this snapshot; those under way keep theirs. New names of endpoints
     /// are looked up first, for a few seconds at most. Listeners that are new or have moved are bound first. One that
     /// is gone or has moved accepts what waits in its queue and closes; its connections end after their next
@@ -169,6 +192,10 @@ impl Publisher {
         let change = self.bindings.prepare(specs(&snapshot))?;
         let (before, next) = (self.published.load_full(), Arc::new(snapshot));
         self.bindings.change(change, &before, &next, || self.published.store(next.clone()));
+        self.relays.reconcile(&next);
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|snapshot| snapshot.strong_count() > 0);
+        earlier.push(Arc::downgrade(&before));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod listeners;
 mod live;
+mod relays;
 mod stop;
 mod traffic;
 
@@ -16,8 +17,8 @@ use super::*;
 use crate::error::Kind;
 use crate::log::{AccessLog, Record};
 use crate::spec::{
-    AcceptBalance, Balance, EndpointAddress, EndpointSpec, HostPattern, HttpLimits, Listener, Protocol,
-    ProxyProtocol, Retry, Serve, Spec, TcpRoute, Upstream, UpstreamTimeouts,
+    AcceptBalance, Balance, EndpointAddress, EndpointSpec, HostPattern, HttpLimits, Listener, OnReload,
+    Protocol, ProxyProtocol, Retry, Serve, Spec, TcpRoute, Upstream, UpstreamTimeouts,
 };
 
 /// Long enough for the slowest machine; nothing waits for it to pass.
@@ -69,6 +70,8 @@ fn route(name: &str, sni: &[&str]) -> TcpRoute {
         sni: sni.iter().map(|name| HostPattern::Exact((*name).into())).collect(),
         upstream: name.into(),
         idle_timeout: LONG,
+        on_reload: OnReload::Pin,
+        identity: 0,
     }
 }
 

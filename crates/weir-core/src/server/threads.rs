@@ -12,12 +12,13 @@ use tokio::task::{JoinSet, spawn_local};
 use tokio::time::timeout;
 
 use super::{Drained, Publisher, StartError};
-use crate::listen::accept::{self, Crew, HANDOVER_QUEUE, Handover, Listening};
-use crate::listen::bindings::Bindings;
+use crate::listen::accept::{self, Crew, HANDOVER_QUEUE, Handover};
+use crate::listen::bindings::{Bindings, Errand};
 use crate::listen::limits::Loads;
+use crate::relay::{self, Registry};
 use crate::snapshot::Snapshot;
 use crate::worker::{Stage, Worker};
-use crate::{relay, ticks, upstream};
+use crate::{ticks, upstream};
 
 /// Idle connections close by themselves when a drain begins; they get at least so long.
 const LEAST_DRAIN: Duration = Duration::from_millis(50);
@@ -58,8 +59,9 @@ struct Post {
     stage: watch::Receiver<Stage>,
     crew: Crew,
     handover: mpsc::Receiver<Handover>,
+    relays: Arc<Registry>,
     /// Sockets to accept from.
-    openings: mpsc::UnboundedReceiver<Listening>,
+    openings: mpsc::UnboundedReceiver<Errand>,
     reports: mpsc::UnboundedSender<Report>,
     finish: oneshot::Receiver<()>,
 }
@@ -73,6 +75,7 @@ struct Watch {
     /// By worker; dropping one ends that worker.
     finish: Vec<oneshot::Sender<()>>,
     bindings: Arc<Bindings>,
+    relays: Arc<Registry>,
 }
 
 impl Control {
@@ -103,9 +106,9 @@ impl Drop for Control {
 /// of the start are in it already.
 pub(super) fn start(
     publisher: &Publisher,
-    openings: Vec<mpsc::UnboundedReceiver<Listening>>,
+    openings: Vec<mpsc::UnboundedReceiver<Errand>>,
 ) -> Result<Control, StartError> {
-    let Publisher { published, bindings, loads } = publisher;
+    let Publisher { published, bindings, loads, relays, .. } = publisher;
     let workers = openings.len();
     let (stage, follow) = watch::channel(Stage::Serving);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
@@ -122,6 +125,7 @@ pub(super) fn start(
             stage: follow.clone(),
             crew: crew.clone(),
             handover,
+            relays: relays.clone(),
             openings,
             reports: reports.clone(),
             finish: ended,
@@ -143,12 +147,15 @@ pub(super) fn start(
         reports: heard,
         finish,
         bindings: bindings.clone(),
+        relays: relays.clone(),
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let resolved = published.clone();
     let control = std::thread::Builder::new().name("weir-control".into());
     let body = move || {
         runtime.spawn(upstream::resolve_forever(resolved));
+        let relays = watch.relays.clone();
+        runtime.spawn(async move { relays.run().await });
         let drained = runtime.block_on(watch.run());
         // Name resolution that still blocks must not hold the process.
         runtime.shutdown_background();
@@ -173,9 +180,10 @@ fn work(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
 }
 
 async fn serve(mut post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
-    let worker = Worker::new(post.index, post.published, post.stage);
+    let worker = Worker::new(post.index, post.published, post.stage, post.relays);
     let mut doors = JoinSet::new();
-    while let Ok(listening) = post.openings.try_recv() {
+    while let Ok(errand) = post.openings.try_recv() {
+        let Errand::Accept(listening) = errand else { continue };
         match accept::listen(worker.clone(), post.crew.clone(), listening) {
             Ok(door) => drop(doors.spawn_local(door)),
             Err(error) => return drop(ready.send(Err(error))),
@@ -197,13 +205,18 @@ async fn keep_doors(
     worker: Rc<Worker>,
     crew: Crew,
     mut doors: JoinSet<()>,
-    mut openings: mpsc::UnboundedReceiver<Listening>,
+    mut openings: mpsc::UnboundedReceiver<Errand>,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     let mut stage = worker.follow_stage();
     loop {
         tokio::select! {
-            Some(listening) = openings.recv() => {
+            Some(errand) = openings.recv() => {
+                let Errand::Accept(listening) = errand else {
+                    // The one before is let go, although there may be no request for long.
+                    drop(worker.snapshot());
+                    continue;
+                };
                 let listener = listening.census.listener.clone();
                 match accept::listen(worker.clone(), crew.clone(), listening) {
                     Ok(door) => drop(doors.spawn_local(door)),
@@ -275,6 +288,7 @@ impl Watch {
     async fn end(&mut self) -> usize {
         let left = self.loads.total();
         self.stage.send_replace(Stage::Ending);
+        self.relays.stop();
         let _ = timeout(FAREWELL, self.empty()).await;
         left
     }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 
 impl Running {
-    fn publish(&self, spec: &Spec) -> Result<(), Vec<BindError>> {
+    pub(super) fn publish(&self, spec: &Spec) -> Result<(), Vec<BindError>> {
         let publisher = self.server.as_ref().unwrap().publisher();
         let current = publisher.current();
         let log = current.access_log.clone();
