@@ -141,8 +141,9 @@ impl Weir {
     /// # Panics
     /// When it is refused.
     pub fn reload(&mut self, config: &str) {
-        write_config(&self.directory, config);
         let mut from = self.process.lines().len();
+        // That the file has changed may be seen before the signal: then the signal changes nothing.
+        write_config(&self.directory, config);
         self.process.signal(Signal::HUP);
         let serves = self.process.line_from(&mut from, "that the configuration was taken", |line| {
             let refused = line.contains("the configuration was not changed").then_some(false);

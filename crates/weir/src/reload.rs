@@ -1,15 +1,13 @@
 //! Another configuration while weir runs: read, checked and compiled as a whole beside the one that serves, then
 //! published in one step. On any error the one that serves goes on, and the log says what was wrong, and where.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::server::{BindError, Publisher};
-use weir_plugin::Plugin;
 
 use crate::admin::Board;
 use crate::assemble::Assembler;
-use crate::config;
+use crate::config::{self, inputs::Inputs};
 use crate::run::{self, Plan};
 
 /// Reads the configuration again. The only one that publishes.
@@ -21,17 +19,35 @@ pub struct Reloader {
     publisher: Publisher,
     /// Where what came of it is told.
     board: Board,
+    /// What was read last, if it was refused.
+    refused: Option<Inputs>,
+}
+
+/// How a configuration is read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Also when something that it was read from changes.
+    pub watch: bool,
+}
+
+/// What came of a configuration that was read again, where nothing is wrong with it.
+enum Outcome {
+    Published,
+    Unchanged,
 }
 
 impl Reloader {
     /// A reloader for what serves.
     pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher, board: Board) -> Self {
-        Reloader { plan, assembler, publisher, board }
+        Reloader { plan, assembler, publisher, board, refused: None }
     }
 
-    /// What serves.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is to be watched: what that which serves was read from, and what was read last if it was refused.
+    pub fn inputs(&self) -> Vec<Inputs> {
+        match self.plan.reload.watch {
+            true => std::iter::once(&self.plan.inputs).chain(&self.refused).cloned().collect(),
+            false => Vec::new(),
+        }
     }
 
     /// How long a drain may take, by the configuration that serves.
@@ -45,7 +61,10 @@ impl Reloader {
     pub async fn reload(&mut self, cause: &str) {
         let generation = self.publisher.current().generation;
         match self.prepare_and_publish().await {
-            Ok(()) => {
+            Ok(Outcome::Unchanged) => {
+                tracing::debug!(cause, generation, "the configuration is what serves");
+            }
+            Ok(Outcome::Published) => {
                 self.board.published(cause, generation + 1, &self.plan);
                 tracing::info!(
                     cause,
@@ -71,13 +90,21 @@ impl Reloader {
     }
 
     /// Everything that is wrong, one line each, where it did not come to be published.
-    async fn prepare_and_publish(&mut self) -> Result<(), Vec<String>> {
-        let source = self.plan.source.clone();
+    async fn prepare_and_publish(&mut self) -> Result<Outcome, Vec<String>> {
+        let (source, before) = (self.plan.source.clone(), self.plan.plugins.clone());
         // Files may be on a slow disk: signals are heard meanwhile.
-        let loaded = tokio::task::spawn_blocking(move || config::load(&source));
+        let loaded = tokio::task::spawn_blocking(move || config::load_after(&source, &before));
         let loaded =
             loaded.await.map_err(|error| vec![format!("reading the configuration broke off: {error}")])?;
-        let config::Loaded { mut plan, report } = loaded.map_err(|report| report.lines())?;
+        let config::Loaded { mut plan, report } = loaded.map_err(|report| {
+            self.refused = Some(report.inputs.clone());
+            report.lines()
+        })?;
+        self.refused = None;
+        if plan.inputs.digest() == self.plan.inputs.digest() {
+            return Ok(Outcome::Unchanged);
+        }
+        self.refused = Some(report.inputs.clone());
         for warning in report.lines() {
             tracing::warn!("{warning}");
         }
@@ -86,14 +113,14 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
-        keep_plugins(&self.plan, &mut plan);
         let snapshot = self.assembler.assemble(&mut plan, Some(&self.publisher.current()));
         let snapshot = snapshot.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
         let published = self.publisher.publish(snapshot).await;
         let explain = |error: &BindError| run::explain(error, &plan);
         published.map_err(|errors| errors.iter().map(explain).collect::<Vec<_>>())?;
         self.plan = plan;
-        Ok(())
+        self.refused = None;
+        Ok(Outcome::Published)
     }
 }
 
@@ -108,24 +135,6 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
     ];
     let told = |key| format!("{}: `{key}` has changed; start weir again to change that", new.source);
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| told(key)).collect()
-}
-
-/// Plugins that are what they were go on, with all that their instances hold.
-fn keep_plugins(old: &Plan, new: &mut Plan) {
-    for plugin in &mut new.plugins {
-        let Some(same) = old.plugins.iter().find(|old| old.is_same(plugin)) else { continue };
-        let is_new = |named: &Arc<dyn Plugin>| Arc::ptr_eq(named, &plugin.plugin);
-        for of_route in new.spec.routes.iter_mut().flat_map(|route| &mut route.plugins) {
-            if is_new(of_route) {
-                *of_route = same.plugin.clone();
-            }
-        }
-        for of_listener in new.spec.connect_plugins.values_mut() {
-            let kept = of_listener.iter().map(|named| if is_new(named) { &same.plugin } else { named });
-            *of_listener = kept.cloned().collect();
-        }
-        *plugin = same.clone();
-    }
 }
 
 /// Certificates that were made at the start stay what they are: their fingerprints were printed.

@@ -18,7 +18,8 @@ use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
-use crate::reload::Reloader;
+use crate::config::inputs::Inputs;
+use crate::reload::{self, Reloader};
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
 
@@ -54,6 +55,10 @@ pub struct Plan {
     pub admin: admin::Settings,
     /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
+    /// What it was read from.
+    pub inputs: Inputs,
+    /// How it is read again.
+    pub reload: reload::Settings,
 }
 
 /// Where something is set in the configuration.
@@ -164,18 +169,20 @@ fn greet(plan: &Plan, server: &Server) {
 }
 
 async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, logs: &Logs<'_>) -> Drained {
-    let mut watcher = Watcher::new(reloader.plan());
+    let mut watcher = Watcher::new();
+    watcher.follow(reloader.inputs());
     let signal = loop {
         let asked = tokio::select! {
             asked = signals.next(logs) => asked,
-            changed = watcher.changed() => Asked::Reload(format!("{} changed", changed.display())),
+            // What changes while it is read is taken with the next round.
+            changed = watcher.changed() => Asked::Changed(changed.to_string()),
         };
         match asked {
             Asked::Stop(signal) => break signal,
-            Asked::Reload(cause) => {
+            Asked::Changed(cause) | Asked::Reload(cause) => {
                 watcher.renew();
                 tokio::select! {
-                    () = reloader.reload(&cause) => watcher.follow(reloader.plan()),
+                    () = reloader.reload(&cause) => watcher.follow(reloader.inputs()),
                     // The next SIGHUP waits until this one is done with.
                     signal = signals.stop(logs) => break signal,
                 }
@@ -228,6 +235,8 @@ enum Asked {
     Stop(&'static str),
     /// To read the configuration again, and why.
     Reload(String),
+    /// The same because of what has changed.
+    Changed(String),
 }
 
 /// The signals that weir listens to.

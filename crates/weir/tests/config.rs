@@ -410,7 +410,7 @@ fn the_guide_shows_what_works() {
         let mut bad = Vec::new();
         let json = Shape { schema: &schema, report: &mut report, bad: &mut bad }.document(&node);
         let raw = serde_json::from_value(json).unwrap();
-        config::lower::lower(&raw, &node, &mut report, &mut bad);
+        config::lower::lower(&raw, &node, &mut report, &mut bad, &[]);
         // The files it names are the reader's own.
         let text = report.render(false);
         let wrong = text.lines().filter(|l| l.starts_with("error") || l.starts_with("warning"));

@@ -19,11 +19,13 @@ use weir_core::spec::Spec;
 use weir_plugin::services::Services;
 
 use super::document::{At, Node};
+use super::inputs::Kind;
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
 use crate::admin::Settings;
 use crate::assemble::plugins::{self, Loaded};
+use crate::reload;
 use crate::run::{Origin, Plan};
 
 pub use conflicts::without_upstreams;
@@ -31,11 +33,18 @@ pub use conflicts::without_upstreams;
 /// The least and the most memory of the key-value store, in bytes.
 const KV_MEMORY: (u64, u64) = (1 << 20, 1 << 40);
 
-/// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
-pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
+/// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run. Plugins that are
+/// what they were `before` stay, with all that they hold.
+pub fn lower(
+    raw: &raw::Config,
+    document: &Node,
+    report: &mut Report,
+    bad: &mut Vec<At>,
+    before: &[Loaded],
+) -> Plan {
     let services = plugins::services(raw.kv.size.0.0.clamp(KV_MEMORY.0, KV_MEMORY.1));
     let mut lower =
-        Lower { document, report, bad, services, plugins: Vec::new(), broken_plugins: Vec::new() };
+        Lower { document, report, bad, services, before, plugins: Vec::new(), broken_plugins: Vec::new() };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
         spec: Spec {
@@ -95,6 +104,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
     plan.admin = admin(&raw.admin);
+    plan.reload = reload::Settings { watch: raw.reload.watch };
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(
@@ -124,6 +134,8 @@ pub struct Lower<'a> {
     bad: &'a mut Vec<At>,
     /// What plugins are lent.
     services: Services,
+    /// Plugins that serve.
+    before: &'a [Loaded],
     /// Plugins that are ready.
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.
@@ -237,7 +249,9 @@ impl Lower<'_> {
     /// The content of a file.
     pub fn file(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
         let path = self.path(text, at);
-        match std::fs::read(&path) {
+        let content = std::fs::read(&path);
+        self.report.inputs.file(&path, Kind::Other, content.as_deref().ok());
+        match content {
             Ok(content) => Some(content),
             Err(error) => {
                 let told = self.error(at, format!("cannot read {}: {error}", path.display()), "");

@@ -8,6 +8,7 @@ mod listener;
 mod log;
 mod plugin;
 mod proxy;
+mod reload;
 mod route;
 mod tls;
 mod upstream;
@@ -22,6 +23,7 @@ pub use listener::*;
 pub use log::*;
 pub use plugin::*;
 pub use proxy::*;
+pub use reload::*;
 pub use route::*;
 pub use tls::*;
 pub use upstream::*;
@@ -64,6 +66,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// What weir tells about itself while it runs, to `weir status` for example.
     pub admin: Admin,
+    /// How the configuration is read again while weir runs.
+    pub reload: Reload,
     /// What weir writes about itself.
     pub log: Log,
 }
@@ -83,6 +87,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             access_log: AccessLog::default(),
             admin: Admin::default(),
+            reload: Reload::default(),
             log: Log::default(),
         }
     }
