@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender};
 use weir_core::Server;
 use weir_core::server::{BindError, Drained, StartError};
 use weir_core::spec::{ListenAddress, Spec};
@@ -19,7 +20,8 @@ use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
 use crate::config::inputs::Inputs;
-use crate::reload::{self, Reloader};
+use crate::config::outline::Outline;
+use crate::reload::{self, Ask, Order, Reloader};
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
 
@@ -34,7 +36,7 @@ pub const EXIT_CUT: u8 = 3;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a configuration comes to: everything that `run` needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What the data plane is asked for.
     pub spec: Spec,
@@ -57,6 +59,8 @@ pub struct Plan {
     pub plugins: Vec<plugins::Loaded>,
     /// What it was read from.
     pub inputs: Inputs,
+    /// What is written in it, to be compared.
+    pub outline: Outline,
     /// How it is read again.
     pub reload: reload::Settings,
 }
@@ -130,10 +134,12 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
             StartError::Threads(error) => Failure::start("cannot start the workers", error),
         })?;
         let board = Board::new(&plan, server.workers());
-        let _admin = open_admin(&plan, &board)?;
+        let (sender, orders) = reload::orders();
+        let _admin = open_admin(&plan, &board, sender)?;
         greet(&plan, &server);
         let reloader = Reloader::new(plan, assembler, server.publisher(), board);
-        Ok(serve(server, reloader, signals, &Logs { access: access_log.as_ref(), program: log }).await)
+        Ok(serve(server, reloader, signals, orders, &Logs { access: access_log.as_ref(), program: log })
+            .await)
     });
     // A configuration that is still being read must not hold the end.
     control.shutdown_background();
@@ -146,10 +152,10 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
 }
 
 /// The admin socket. Without the one that nobody asked for weir serves all the same.
-fn open_admin(plan: &Plan, board: &Board) -> Result<Option<Admin>, Failure> {
+fn open_admin(plan: &Plan, board: &Board, orders: Sender<Order>) -> Result<Option<Admin>, Failure> {
     let Some((path, mode)) = plan.admin.socket(&plan.source) else { return Ok(None) };
     let socket = path.display();
-    match Admin::start(&path, mode, board.clone()) {
+    match Admin::start(&path, mode, board.clone(), orders) {
         Ok(admin) => Ok(Some(admin)),
         Err(error) if plan.admin == admin::Settings::Default => {
             tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
@@ -168,7 +174,13 @@ fn greet(plan: &Plan, server: &Server) {
     }
 }
 
-async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, logs: &Logs<'_>) -> Drained {
+async fn serve(
+    server: Server,
+    mut reloader: Reloader,
+    mut signals: Signals,
+    mut orders: Receiver<Order>,
+    logs: &Logs<'_>,
+) -> Drained {
     let mut watcher = Watcher::new();
     watcher.follow(reloader.inputs());
     let signal = loop {
@@ -176,19 +188,20 @@ async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, log
             asked = signals.next(logs) => asked,
             // What changes while it is read is taken with the next round.
             changed = watcher.changed() => Asked::Changed(changed.to_string()),
+            Some(order) = orders.recv() => Asked::Order(order),
         };
-        match asked {
-            Asked::Stop(signal) => break signal,
-            Asked::Changed(cause) | Asked::Reload(cause) => {
-                watcher.renew();
-                tokio::select! {
-                    () = reloader.reload(&cause) => watcher.follow(reloader.inputs()),
-                    // The next SIGHUP waits until this one is done with.
-                    signal = signals.stop(logs) => break signal,
-                }
-            }
+        if let Asked::Stop(signal) = asked {
+            break signal;
+        }
+        watcher.renew();
+        tokio::select! {
+            () = carry_out(asked, &mut reloader) => watcher.follow(reloader.inputs()),
+            // The next SIGHUP and the next order wait until this one is done with.
+            signal = signals.stop(logs) => break signal,
         }
     };
+    // Who waits for an answer is told that there will be none.
+    drop(orders);
     let drain = reloader.drain();
     tracing::info!(
         signal,
@@ -213,6 +226,25 @@ async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, log
     drained
 }
 
+/// Does what is asked for, and tells who asked what came of it.
+async fn carry_out(asked: Asked, reloader: &mut Reloader) {
+    match asked {
+        Asked::Stop(_) => {}
+        Asked::Changed(cause) => drop(reloader.changed(&cause).await),
+        Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
+        Asked::Order(Order { ask, answer }) => {
+            let cause = match ask {
+                Ask::Reload => "weir reload",
+                Ask::DryRun => "weir reload --dry-run",
+                Ask::Rollback { .. } => "weir rollback",
+            };
+            let change = reloader.asked(cause, ask).await;
+            // It may have gone away.
+            let _ = answer.send(change);
+        }
+    }
+}
+
 /// The logs that SIGUSR1 opens anew.
 struct Logs<'a> {
     access: Option<&'a AccessLogger>,
@@ -234,9 +266,11 @@ enum Asked {
     /// To stop; the signal's name.
     Stop(&'static str),
     /// To read the configuration again, and why.
-    Reload(String),
+    Reload(&'static str),
     /// The same because of what has changed.
     Changed(String),
+    /// What came by the admin socket.
+    Order(Order),
 }
 
 /// The signals that weir listens to.
@@ -263,7 +297,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
                 _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
-                _ = self.hangup.recv() => return Asked::Reload("SIGHUP".to_owned()),
+                _ = self.hangup.recv() => return Asked::Reload("SIGHUP"),
                 _ = self.user.recv() => logs.reopen(),
             }
         }

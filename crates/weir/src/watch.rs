@@ -79,7 +79,7 @@ impl Watcher {
         Watcher { watcher, heard, folders: BTreeSet::new(), inputs: Vec::new() }
     }
 
-    /// Watches these instead. What has changed between the time it was read and now is told, too.
+    /// Watches these instead. The last is what was read last: what has changed in it since then is told, too.
     pub fn follow(&mut self, inputs: Vec<Inputs>) {
         if inputs == self.inputs {
             return;
@@ -97,9 +97,8 @@ impl Watcher {
         for folder in &new {
             self.watch(folder);
         }
-        if !new.is_empty()
-            && self.watcher.is_some()
-            && let Some(stale) = inputs.iter().find_map(Inputs::stale)
+        if self.watcher.is_some()
+            && let Some(stale) = inputs.last().and_then(Inputs::stale)
         {
             self.heard.changed(stale.to_path_buf());
         }

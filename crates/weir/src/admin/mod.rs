@@ -1,5 +1,6 @@
-//! What weir tells about itself while it runs: JSON over HTTP on a Unix socket, for `weir status` and for
-//! `curl --unix-socket`. Who may ask is whom the socket's mode lets at it.
+//! What weir tells about itself while it runs, and what it can be asked to do: JSON over HTTP on a Unix socket, for
+//! `weir status`, `weir reload` and `weir rollback`, and for `curl --unix-socket`. Who may ask is whom the socket's mode
+//! lets at it.
 
 mod client;
 mod server;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use client::{Unanswered, ask};
 pub use server::Admin;
-pub use status::{Board, Change, Status};
+pub use status::{Board, Change, Outcome, Status};
 
 use crate::config::Source;
 

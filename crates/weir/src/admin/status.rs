@@ -1,6 +1,7 @@
 //! What there is to tell.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Status {
     pub upstreams: usize,
     /// Names of its plugins.
     pub plugins: Vec<String>,
+    /// Earlier generations that are kept to go back to, the newest first.
+    pub kept: Vec<u64>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
 }
@@ -41,10 +44,49 @@ pub struct Change {
     pub at: u64,
     /// Why, for example `plugins/route.lua changed`.
     pub cause: String,
-    /// Whether it serves now. Else what served before goes on.
-    pub published: bool,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The generation that serves since.
+    pub generation: u64,
+    /// The generation whose configuration serves again, where it was gone back to one.
+    pub restored: Option<u64>,
+    /// What is another than before, a line each.
+    pub changes: Vec<String>,
     /// All that is wrong with it, with file and line.
     pub problems: Vec<String>,
+}
+
+/// What came of a configuration that was read again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It serves.
+    Published,
+    /// It is what served already.
+    Unchanged,
+    /// What served before goes on.
+    Refused,
+    /// It could serve: it was only tried.
+    Possible,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Published => "published",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Refused => "refused",
+            Outcome::Possible => "possible",
+        })
+    }
+}
+
+impl Change {
+    /// One of now, without changes and problems.
+    pub fn new(cause: &str, outcome: Outcome, generation: u64) -> Self {
+        let (cause, changes, problems) = (cause.to_owned(), Vec::new(), Vec::new());
+        Change { at: now(), cause, outcome, generation, restored: None, changes, problems }
+    }
 }
 
 /// Where the newest status hangs.
@@ -66,6 +108,7 @@ impl Board {
             routes: 0,
             upstreams: 0,
             plugins: Vec::new(),
+            kept: Vec::new(),
             last_change: None,
         };
         status.fill(plan);
@@ -74,24 +117,32 @@ impl Board {
 
     /// What hangs there.
     pub fn status(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 
-    /// Another configuration serves.
-    pub fn published(&self, cause: &str, generation: u64, plan: &Plan) {
-        let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = now();
-        (status.generation, status.generation_since) = (generation, at);
+    /// Another configuration serves, and these earlier generations are kept.
+    pub fn published(&self, change: &Change, plan: &Plan, kept: Vec<u64>) {
+        let mut status = self.lock();
+        (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
-        let cause = cause.to_owned();
-        status.last_change = Some(Change { at, cause, published: true, problems: Vec::new() });
+        status.last_change = Some(change.clone());
     }
 
     /// Another configuration was refused.
-    pub fn refused(&self, cause: &str, problems: &[String]) {
-        let change =
-            Change { at: now(), cause: cause.to_owned(), published: false, problems: problems.to_vec() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_change = Some(change);
+    pub fn refused(&self, change: &Change) {
+        self.lock().last_change = Some(change.clone());
+    }
+
+    /// What was read is what serves. That is told where the last change was refused: it is over.
+    pub fn unchanged(&self, change: &Change) {
+        let mut status = self.lock();
+        if status.last_change.as_ref().is_some_and(|last| last.outcome == Outcome::Refused) {
+            status.last_change = Some(change.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,16 @@
 //! `weir status`.
 
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::admin::{self, Change, Settings, Status, Unanswered};
-use crate::config;
-use crate::run::EXIT_FAILED;
+use http::Method;
 
-use super::{print, source};
+use super::ask::{At, EXIT_REFUSED, now};
+use super::print;
+use crate::admin::{Outcome, Status};
+
+/// The most lines of changes that are shown.
+const SHOWN: usize = 20;
 
 /// After `--help`.
 pub(super) const AFTER: &str = "\
@@ -21,18 +22,11 @@ Exit codes:
   1  nobody answers
   5  it runs, but the last change of its configuration was refused";
 
-/// Exit code: what serves is not what the files say.
-const EXIT_REFUSED: u8 = 5;
-
 /// Which one, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
-    /// The configuration that it runs. Default: the built-in demo.
-    #[arg(short, long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Its admin socket. Default: the one that the configuration says.
-    #[arg(short, long, value_name = "FILE")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -40,67 +34,16 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self) -> ExitCode {
-        let socket = match self.socket {
-            Some(socket) => socket,
-            None => {
-                let source = source(self.config);
-                // A configuration that is broken now may be what serves: its default is the best guess.
-                let settings = config::admin(&source).unwrap_or(Settings::Default);
-                match settings.socket(&source) {
-                    Some((socket, _)) => socket,
-                    None => {
-                        return fail(&format!("{source} has `admin.socket = false`: nothing can be asked"));
-                    }
-                }
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let answer = match runtime {
-            Ok(runtime) => runtime.block_on(admin::ask(&socket, "/status")),
-            Err(error) => return fail(&format!("cannot make an event loop: {error}")),
-        };
-        let json = match answer {
-            Ok(json) => json,
-            Err(error) => return fail(&explain(&socket, &error)),
-        };
-        let status: Status = match serde_json::from_slice(&json) {
+        let status: Status = match self.at.ask(Method::GET, "/status") {
             Ok(status) => status,
-            Err(error) => {
-                return fail(&format!("what answers at {} is another weir: {error}", socket.display()));
-            }
+            Err(code) => return code,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = if self.json {
-            serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
-        } else {
-            text(&status, now)
-        };
-        print(&text);
-        let refused = status.last_change.is_some_and(|change| !change.published);
+        print(&match self.json {
+            true => serde_json::to_string_pretty(&status).unwrap_or_default() + "\n",
+            false => text(&status, now()),
+        });
+        let refused = status.last_change.is_some_and(|change| change.outcome == Outcome::Refused);
         if refused { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS }
-    }
-}
-
-fn fail(message: &str) -> ExitCode {
-    // Nothing is left to tell it to when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    ExitCode::from(EXIT_FAILED)
-}
-
-fn explain(socket: &Path, error: &Unanswered) -> String {
-    let socket = socket.display();
-    match error {
-        Unanswered::Connect(error) if error.kind() == ErrorKind::NotFound => format!(
-            "no weir runs with this configuration: there is no socket {socket}\n  name the configuration that it was \
-             started with by --config PATH, or its socket by --socket FILE"
-        ),
-        Unanswered::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            format!("nobody is at {socket} any more: the weir that made it was killed")
-        }
-        Unanswered::Connect(error) if error.kind() == ErrorKind::PermissionDenied => format!(
-            "{socket} is not for you: {error}\n  `admin.mode` says who may ask; without it only who started weir"
-        ),
-        error => format!("{socket}: {error}"),
     }
 }
 
@@ -121,14 +64,22 @@ fn text(status: &Status, now: u64) -> String {
     if !status.plugins.is_empty() {
         text.push_str(&format!("plugins {}\n", status.plugins.join(", ")));
     }
-    if let Some(Change { at, cause, published, problems }) = &status.last_change {
-        let what = match published {
-            true => "it serves",
-            false => "refused: what served before goes on",
+    if !status.kept.is_empty() {
+        let kept: Vec<String> = status.kept.iter().map(u64::to_string).collect();
+        text.push_str(&format!("kept generations {}: `weir rollback` goes back\n", kept.join(", ")));
+    }
+    if let Some(change) = &status.last_change {
+        let what = match (change.outcome, change.restored) {
+            (Outcome::Refused, _) => "refused: what served before goes on".to_owned(),
+            (Outcome::Published, Some(earlier)) => format!("generation {earlier} serves again"),
+            (Outcome::Unchanged, _) => "nothing has changed".to_owned(),
+            (Outcome::Published | Outcome::Possible, _) => "it serves".to_owned(),
         };
-        text.push_str(&format!("last change {} ago ({cause}): {what}\n", ago(*at)));
-        for problem in problems {
-            text.push_str(&format!("  {}\n", problem.replace('\n', "\n  ")));
+        text.push_str(&format!("last change {} ago ({}): {what}\n", ago(change.at), change.cause));
+        let more = change.changes.len().saturating_sub(SHOWN);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        for line in change.changes.iter().take(SHOWN).chain(&more).chain(&change.problems) {
+            text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
         }
     }
     text
@@ -153,6 +104,7 @@ fn lasting(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::Change;
 
     #[test]
     fn times_are_told_in_their_largest_units() {
@@ -168,7 +120,10 @@ mod tests {
         let change = Change {
             at: 1_090,
             cause: "plugins/a.lua changed".to_owned(),
-            published: false,
+            outcome: Outcome::Refused,
+            generation: 4,
+            restored: None,
+            changes: Vec::new(),
             problems: vec!["plugins/a.lua:3: Expected `end`".to_owned()],
         };
         let status = Status {
@@ -182,6 +137,7 @@ mod tests {
             routes: 1,
             upstreams: 2,
             plugins: vec!["a".to_owned(), "b".to_owned()],
+            kept: vec![3, 2],
             last_change: Some(change),
         };
         assert_eq!(
@@ -190,6 +146,7 @@ mod tests {
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
              plugins a, b\n\
+             kept generations 3, 2: `weir rollback` goes back\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
              plugins/a.lua:3: Expected `end`\n"
         );

@@ -21,8 +21,10 @@ const DEPTH: usize = 8;
 pub enum Kind {
     /// Part of the configuration itself.
     Config,
-    /// A certificate, a key, authorities, a list of revoked certificates.
+    /// A certificate or a key.
     Certificate,
+    /// Authorities, a list of revoked certificates.
+    Authority,
     /// A secret of a plugin.
     Secret,
     /// A script.

@@ -2,11 +2,12 @@
 //!
 //! In reading order: [`document`] (text as a tree that knows its places), [`raw`] (what may be written; the JSON
 //! Schema comes from it), [`shape`] (the tree against that schema), [`value`] (values written as strings),
-//! [`inputs`] (what was read, to be watched), [`lower`] (from raw to what the data plane takes), [`report`] (everything that is wrong).
+//! [`inputs`] (what was read, to be watched), [`lower`] (from raw to what the data plane takes), [`report`] (everything that is wrong), [`outline`] (what is another in the next one).
 
 pub mod document;
 pub mod inputs;
 pub mod lower;
+pub mod outline;
 pub mod raw;
 pub mod report;
 pub mod shape;
@@ -19,6 +20,7 @@ use crate::admin::Settings;
 use crate::assemble::plugins;
 use crate::run::Plan;
 use document::{At, Node};
+use outline::Outline;
 use report::{Diagnostic, Report};
 
 pub use source::Source;
@@ -56,6 +58,7 @@ pub fn load_after(source: &Source, before: &[plugins::Loaded]) -> Result<Loaded,
     let mut plan = lower::lower(&raw, &document, &mut report, &mut bad, before);
     plan.source = source.clone();
     plan.inputs = report.inputs.clone();
+    plan.outline = Outline::of(&raw);
     if report.errors() > 0 { Err(Box::new(report)) } else { Ok(Loaded { plan, report }) }
 }
 

@@ -104,7 +104,7 @@ pub fn lower(
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
     plan.admin = admin(&raw.admin);
-    plan.reload = reload::Settings { watch: raw.reload.watch };
+    plan.reload = reload::Settings { watch: raw.reload.watch, keep: raw.reload.keep as usize };
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(

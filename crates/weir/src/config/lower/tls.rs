@@ -85,8 +85,8 @@ impl Lower<'_> {
     fn certificate(&mut self, cert: &str, key: &str, cert_at: &At, key_at: &At) -> Option<spec::Certificate> {
         let cert_path = self.reference(cert, cert_at)?;
         let key_path = self.reference(key, key_at)?;
-        self.pem(&cert_path);
-        self.pem(&key_path);
+        self.pem(&cert_path, Kind::Certificate);
+        self.pem(&key_path, Kind::Certificate);
         let loaded = certs::load_certificate(&cert_path, &key_path);
         // Which of the two is wrong is told by the file that the error names.
         let at = match &loaded {
@@ -111,9 +111,9 @@ impl Lower<'_> {
     }
 
     /// Notes that a file of PEM is read next.
-    fn pem(&mut self, path: &Path) {
+    fn pem(&mut self, path: &Path, kind: Kind) {
         if path.to_str().is_none_or(|path| !path.starts_with("env:")) {
-            self.report.inputs.file_to_read(path, Kind::Certificate);
+            self.report.inputs.file_to_read(path, kind);
         }
     }
 
@@ -152,13 +152,13 @@ impl Lower<'_> {
     fn client_auth(&mut self, raw: &raw::ClientAuth, at: &At) -> Option<spec::ClientAuth> {
         let ca_at = at.key("ca");
         let ca = self.reference(raw.ca.as_ref()?, &ca_at)?;
-        self.pem(&ca);
+        self.pem(&ca, Kind::Authority);
         let roots = self.certified(certs::load_roots(&ca), &ca_at)?;
         let mut crls = Vec::new();
         for (i, crl) in raw.crl.as_slice().iter().enumerate() {
             let at = at.key("crl").index(i);
             if let Some(path) = self.reference(crl, &at) {
-                self.pem(&path);
+                self.pem(&path, Kind::Authority);
                 crls.extend(self.certified(certs::load_crls(&path), &at).unwrap_or_default());
             }
         }
@@ -191,7 +191,7 @@ impl Lower<'_> {
             Some(ca) => {
                 let at = at.key("ca");
                 let path = self.reference(ca, &at)?;
-                self.pem(&path);
+                self.pem(&path, Kind::Authority);
                 self.certified(certs::load_roots(&path), &at)?
             }
             None if !raw.verify => Arc::new(rustls::RootCertStore::empty()),

@@ -10,10 +10,13 @@ pub struct Reload {
     /// Read it again when something that it was read from changes: the configuration, certificates and keys, secrets,
     /// scripts, pages. Else only when that is asked for.
     pub watch: bool,
+    /// How many earlier configurations are kept, for `weir rollback`.
+    #[schemars(range(max = 20))]
+    pub keep: u32,
 }
 
 impl Default for Reload {
     fn default() -> Self {
-        Reload { watch: true }
+        Reload { watch: true, keep: 3 }
     }
 }
