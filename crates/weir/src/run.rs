@@ -21,7 +21,7 @@ use crate::banner::{self, Banner};
 use crate::config::Source;
 use crate::config::inputs::Inputs;
 use crate::config::outline::Outline;
-use crate::reload::{self, Ask, Order, Reloader};
+use crate::reload::{self, Ask, Order, Reloader, Trouble};
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
 
@@ -189,6 +189,7 @@ async fn serve(
             // What changes while it is read is taken with the next round.
             changed = watcher.changed() => Asked::Changed(changed.to_string()),
             Some(order) = orders.recv() => Asked::Order(order),
+            trouble = reloader.trouble() => Asked::TakeBack(trouble),
         };
         if let Asked::Stop(signal) = asked {
             break signal;
@@ -232,6 +233,7 @@ async fn carry_out(asked: Asked, reloader: &mut Reloader) {
         Asked::Stop(_) => {}
         Asked::Changed(cause) => drop(reloader.changed(&cause).await),
         Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
+        Asked::TakeBack(trouble) => drop(reloader.take_back(trouble).await),
         Asked::Order(Order { ask, answer }) => {
             let cause = match ask {
                 Ask::Reload => "weir reload",
@@ -271,6 +273,8 @@ enum Asked {
     Changed(String),
     /// What came by the admin socket.
     Order(Order),
+    /// To take the last change back.
+    TakeBack(Trouble),
 }
 
 /// The signals that weir listens to.

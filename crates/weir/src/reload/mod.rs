@@ -2,6 +2,7 @@
 //! published in one step. On any error the one that serves goes on, and the log says what was wrong, and where. Those
 //! that served before are kept for a while, to go back to.
 
+mod guard;
 mod history;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,10 @@ use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
 use crate::config::{self, outline};
 use crate::run::{self, Plan};
+use guard::Guard;
 use history::History;
+
+pub use guard::{Allowed, Trouble};
 
 /// How many orders may wait.
 const QUEUE: usize = 16;
@@ -31,6 +35,8 @@ pub struct Settings {
     pub watch: bool,
     /// How many of those that served before are kept.
     pub keep: usize,
+    /// When a change is taken back.
+    pub rollback: Option<Allowed>,
 }
 
 /// What may be asked for.
@@ -75,6 +81,8 @@ pub struct Reloader {
     read: Inputs,
     /// What was refused or taken back: that a file has changed is no reason to look at it again.
     held_back: BTreeSet<Digest>,
+    /// For a while after a change.
+    guard: Option<Guard>,
 }
 
 /// Why a configuration was read again.
@@ -98,7 +106,7 @@ impl Reloader {
     /// A reloader for what serves.
     pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher, board: Board) -> Self {
         let (read, history, held_back) = (plan.inputs.clone(), History::default(), BTreeSet::new());
-        Reloader { plan, history, assembler, publisher, board, read, held_back }
+        Reloader { plan, history, assembler, publisher, board, read, held_back, guard: None }
     }
 
     /// What is to be watched: what that which serves was read from, and what was read last.
@@ -134,6 +142,28 @@ impl Reloader {
         }
     }
 
+    /// Waits until more requests have failed since the last change than may; what came of it. Cancel safe.
+    pub async fn trouble(&mut self) -> Trouble {
+        if let Some(guard) = &self.guard {
+            let trouble = guard.watch().await;
+            self.guard = None;
+            if let Some(trouble) = trouble {
+                return trouble;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Takes the last change back because of this.
+    ///
+    /// Cancel safety: dropped before its end, nothing was published.
+    pub async fn take_back(&mut self, trouble: Trouble) -> Change {
+        let (generation, cause) = (self.generation(), trouble.to_string());
+        let Trouble { requests, failed, .. } = trouble;
+        tracing::error!(generation, requests, failed, "the last change is taken back: {cause}");
+        self.roll_back(&cause, None).await
+    }
+
     async fn read_again(&mut self, cause: &str, mode: Mode) -> Change {
         let generation = self.generation();
         match self.prepare(mode).await {
@@ -150,6 +180,8 @@ impl Reloader {
                 let before = std::mem::replace(&mut self.plan, plan);
                 self.history.push(generation, before, self.plan.reload.keep);
                 self.held_back.clear();
+                self.guard =
+                    self.plan.reload.rollback.map(|allowed| Guard::new(self.publisher.current(), allowed));
                 let change = Change { changes, ..Change::new(cause, Outcome::Published, self.generation()) };
                 self.published(change, "a new configuration serves")
             }
@@ -233,6 +265,8 @@ impl Reloader {
     async fn publish(&mut self, plan: &mut Plan, dry: bool) -> Result<Outcome, Vec<String>> {
         let snapshot = self.assembler.assemble(plan, Some(&self.publisher.current()));
         let snapshot = snapshot.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
+        // It may be watched from its first request on.
+        snapshot.outcomes.watch(plan.reload.rollback.is_some());
         let bound = match dry {
             true => self.publisher.try_bind(&snapshot).map(|()| Outcome::Possible),
             false => self.publisher.publish(snapshot).await.map(|()| Outcome::Published),
@@ -252,6 +286,8 @@ impl Reloader {
         if let Err(problems) = self.publish(&mut plan, false).await {
             return self.refused(refused(problems));
         }
+        self.publisher.current().outcomes.watch(false);
+        self.guard = None;
         self.held_back.insert(self.plan.inputs.digest());
         self.plan = plan;
         self.history.back_to(earlier);

@@ -5,6 +5,7 @@ mod listener;
 mod names;
 mod plugin;
 mod proxy;
+mod reload;
 mod route;
 mod secrets;
 mod telemetry;
@@ -25,7 +26,6 @@ use super::report::{Diagnostic, Report};
 use super::value::Text;
 use crate::admin::Settings;
 use crate::assemble::plugins::{self, Loaded};
-use crate::reload;
 use crate::run::{Origin, Plan};
 
 pub use conflicts::without_upstreams;
@@ -104,7 +104,7 @@ pub fn lower(
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
     plan.admin = admin(&raw.admin);
-    plan.reload = reload::Settings { watch: raw.reload.watch, keep: raw.reload.keep as usize };
+    plan.reload = lower.reload(&raw.reload);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(

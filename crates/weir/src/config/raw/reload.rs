@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Text, Time, secs};
+use crate::config::value::Share;
+
 /// How the configuration is read again while weir runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -13,10 +16,33 @@ pub struct Reload {
     /// How many earlier configurations are kept, for `weir rollback`.
     #[schemars(range(max = 20))]
     pub keep: u32,
+    /// Take a change back by itself when requests fail after it. Default: no.
+    pub rollback: Option<Rollback>,
+}
+
+/// When a change is taken back: requests fail that have a status of 500 or more at the end, made by weir or by an
+/// upstream.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollback {
+    /// More than this share of all requests since the change have failed.
+    #[schemars(extend("x-required" = true))]
+    pub errors: Option<Text<Share>>,
+    /// For how long after a change that is looked at.
+    pub within: Time,
+    /// It takes at least so many requests.
+    #[schemars(range(min = 1))]
+    pub requests: u32,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Rollback { errors: None, within: secs(60), requests: 100 }
+    }
 }
 
 impl Default for Reload {
     fn default() -> Self {
-        Reload { watch: true, keep: 3 }
+        Reload { watch: true, keep: 3, rollback: None }
     }
 }
