@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
-use weir_core::spec::Spec;
+use weir_core::spec::{self, Spec};
 use weir_plugin::services::Services;
 
 use super::document::{At, Node};
@@ -51,6 +51,7 @@ pub fn lower(
             workers: raw.workers as usize,
             drain: raw.drain.0,
             proxy: lower.proxy(&raw.proxy),
+            reload: reload::of_relays(&raw.reload),
             ..Spec::default()
         },
         telemetry: lower.telemetry(raw),
@@ -85,13 +86,16 @@ pub fn lower(
     for (i, route) in raw.routes.iter().enumerate() {
         let at = At::default().key("routes").index(i);
         let plugins = lower.route_plugins(route, raw, &at);
+        let identity = reload::identity(route, route.upstream.as_ref(), raw);
         let route = lower.route(route, &names.routes[i], &names, &at);
-        plan.spec.routes.extend(route.map(|route| weir_core::spec::Route { plugins, ..route }));
+        plan.spec.routes.extend(route.map(|route| spec::Route { plugins, identity, ..route }));
     }
     lower.unnamed_plugins(raw);
     for (i, route) in raw.tcp_routes.iter().enumerate() {
         let at = At::default().key("tcp_routes").index(i);
-        plan.spec.tcp_routes.extend(lower.tcp_route(route, &names.tcp_routes[i], &names, &at));
+        let identity = reload::identity(route, route.upstream.as_ref(), raw);
+        let route = lower.tcp_route(route, &names.tcp_routes[i], &names, &at);
+        plan.spec.tcp_routes.extend(route.map(|route| spec::TcpRoute { identity, ..route }));
     }
     lower.conflicts(&plan.spec.routes, &names);
     lower.tcp_conflicts(&plan.spec.tcp_routes, &names);
