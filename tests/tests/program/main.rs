@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod lent;
 mod plugins;
+mod reload;
 mod scripts;
 mod shipped;
 mod shipped_auth;

@@ -124,5 +124,9 @@ fn each_configuration_has_a_socket_of_its_own() {
         of(&one),
         of(&folder.path().join("../").join(folder.path().file_name().expect("a name")).join("a.toml"))
     );
+    let link = folder.path().join("link.toml");
+    std::os::unix::fs::symlink("a.toml", &link).expect("a link");
+    assert_eq!(likely_sockets(&Source::Path(link.clone())), [of(&link), of(&one)]);
+    assert_eq!(likely_sockets(&Source::Path(one.clone())), [of(&one)]);
     assert!(of(&one).as_os_str().len() < 100, "{:?}", of(&one));
 }

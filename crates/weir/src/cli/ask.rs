@@ -48,6 +48,11 @@ impl At {
         let source = source(self.config);
         // A configuration that is broken now may be what serves: its default is the best guess.
         let settings = config::admin(&source).unwrap_or(Settings::Default);
+        if settings == Settings::Default {
+            let likely = admin::likely_sockets(&source);
+            let there = likely.iter().find(|socket| socket.exists()).or(likely.first());
+            return there.cloned().ok_or_else(|| fail("there is no socket"));
+        }
         match settings.socket(&source) {
             Some((socket, _)) => Ok(socket),
             None => Err(fail(&format!("{source} has `admin.socket = false`: nothing can be asked"))),

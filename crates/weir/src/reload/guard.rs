@@ -99,6 +99,6 @@ mod tests {
             assert_eq!(is_too_much(requests, failed, allowed), expected, "{failed} of {requests}");
         }
         let trouble = Trouble { requests: 412, failed: 22, after: Duration::from_millis(12_300) };
-        assert_eq!(trouble.to_string(), "5.33% of 412 requests failed within 12 s");
+        assert_eq!(trouble.to_string(), "5.34% of 412 requests failed within 12 s");
     }
 }
