@@ -133,7 +133,7 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
             }
             StartError::Threads(error) => Failure::start("cannot start the workers", error),
         })?;
-        let board = Board::new(&plan, server.workers());
+        let board = Board::new(&plan, server.workers(), Some(server.publisher()));
         let (sender, orders) = reload::orders();
         let _admin = open_admin(&plan, &board, sender)?;
         greet(&plan, &server);

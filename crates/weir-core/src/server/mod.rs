@@ -16,11 +16,13 @@ use tokio::sync::watch;
 
 use crate::listen::bindings::Bindings;
 use crate::listen::limits::Loads;
-use crate::relay::{Held, Registry};
+use crate::relay::Registry;
 use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
 use threads::{Command, Control};
+
+pub use crate::relay::Held;
 
 /// How long a start waits for the names of endpoints; what takes longer is looked up in the background.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(5);

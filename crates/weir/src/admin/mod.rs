@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use client::{Unanswered, ask};
 pub use server::Admin;
-pub use status::{Board, Change, Outcome, Status};
+pub use status::{Board, Change, Held, Listener, Outcome, Status};
 
 use crate::config::Source;
 

@@ -1,10 +1,14 @@
 //! What there is to tell.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use weir_core::server::Publisher;
 
 use crate::run::Plan;
 
@@ -33,8 +37,35 @@ pub struct Status {
     pub plugins: Vec<String>,
     /// Earlier generations that are kept to go back to, the newest first.
     pub kept: Vec<u64>,
+    /// Where each listener is bound.
+    pub listeners: Vec<Listener>,
+    /// Connections of clients that are open.
+    pub connections: usize,
+    /// How many of them are relays: WebSockets and connections of layer 4.
+    pub relays: usize,
+    /// Earlier generations that something under way still goes by, the oldest first.
+    pub held: Vec<Held>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
+}
+
+/// A listener that is bound.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Its address; none for a Unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// An earlier generation that something under way still goes by.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Held {
+    /// The generation.
+    pub generation: u64,
+    /// How many relays were opened by it, by route. None: it is held by requests, or by connections of a listener that
+    /// is gone.
+    pub relays: BTreeMap<String, usize>,
 }
 
 /// A configuration that was read again.
@@ -91,11 +122,15 @@ impl Change {
 
 /// Where the newest status hangs.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<Mutex<Status>>);
+pub struct Board {
+    status: Arc<Mutex<Status>>,
+    /// What changes by itself is asked for there.
+    server: Option<Publisher>,
+}
 
 impl Board {
-    /// With the first configuration.
-    pub fn new(plan: &Plan, workers: usize) -> Self {
+    /// With the first configuration, of a server with so many workers.
+    pub fn new(plan: &Plan, workers: usize, server: Option<Publisher>) -> Self {
         let now = now();
         let mut status = Status {
             version: env!("WEIR_VERSION").to_owned(),
@@ -109,15 +144,31 @@ impl Board {
             upstreams: 0,
             plugins: Vec::new(),
             kept: Vec::new(),
+            listeners: Vec::new(),
+            connections: 0,
+            relays: 0,
+            held: Vec::new(),
             last_change: None,
         };
         status.fill(plan);
-        Board(Arc::new(Mutex::new(status)))
+        Board { status: Arc::new(Mutex::new(status)), server }
     }
 
-    /// What hangs there.
+    /// What hangs there, and how busy the server is now.
     pub fn status(&self) -> Status {
-        self.lock().clone()
+        let mut status = self.lock().clone();
+        if let Some(server) = &self.server {
+            let addresses = server.addresses().into_iter();
+            let listeners = addresses.map(|(name, address)| Listener { name: name.to_string(), address });
+            status.listeners = listeners.collect();
+            (status.connections, status.relays) = (server.connections(), server.relays());
+            let by_route = |held: weir_core::server::Held| Held {
+                generation: held.generation,
+                relays: held.relays.iter().map(|(route, n)| (route.to_string(), *n)).collect(),
+            };
+            status.held = server.held().into_iter().map(by_route).collect();
+        }
+        status
     }
 
     /// Another configuration serves, and these earlier generations are kept.
@@ -142,7 +193,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -25,7 +25,7 @@ fn orders_are_carried_out_and_answered() {
     let socket = folder.path().join("weir.sock");
     runtime().block_on(async {
         let (sender, mut orders) = reload::orders();
-        let board = Board::new(&Plan::default(), 1);
+        let board = Board::new(&Plan::default(), 1, None);
         let _admin = Admin::start(&socket, 0o600, board, sender).expect("it starts");
         for (path, expected, outcome) in [
             ("/reload", Ask::Reload, Outcome::Published),
@@ -64,7 +64,7 @@ fn what_hangs_on_the_board_is_answered() {
     let socket = folder.path().join("a/b/weir.sock");
     runtime().block_on(async {
         let plan = Plan { source: Source::Path("weir.toml".into()), ..Plan::default() };
-        let board = Board::new(&plan, 3);
+        let board = Board::new(&plan, 3, None);
         let admin = Admin::start(&socket, 0o640, board.clone(), nobody()).expect("it starts");
         assert_eq!(fs::metadata(&socket).expect("a file").permissions().mode() & 0o777, 0o640);
         let problems = vec!["x.lua:1: no".to_owned()];
@@ -99,7 +99,7 @@ fn a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not() {
     let socket = folder.path().join("weir.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("it can be bound"));
     runtime().block_on(async {
-        let board = Board::new(&Plan::default(), 1);
+        let board = Board::new(&Plan::default(), 1, None);
         let _admin = Admin::start(&socket, 0o600, board.clone(), nobody()).expect("it takes its place");
         let second = Admin::start(&socket, 0o600, board, nobody()).expect_err("one answers there");
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
@@ -107,7 +107,7 @@ fn a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not() {
     });
     fs::write(&socket, "a file").expect("it can be written");
     runtime().block_on(async {
-        Admin::start(&socket, 0o600, Board::new(&Plan::default(), 1), nobody())
+        Admin::start(&socket, 0o600, Board::new(&Plan::default(), 1, None), nobody())
             .expect_err("this is no socket");
         assert_eq!(fs::read(&socket).expect("it is still there"), b"a file");
     });

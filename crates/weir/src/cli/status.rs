@@ -7,7 +7,7 @@ use http::Method;
 
 use super::ask::{At, EXIT_REFUSED, now};
 use super::print;
-use crate::admin::{Outcome, Status};
+use crate::admin::{self, Outcome, Status};
 
 /// The most lines of changes that are shown.
 const SHOWN: usize = 20;
@@ -61,6 +61,19 @@ fn text(status: &Status, now: u64) -> String {
         count(status.routes, "route"),
         count(status.upstreams, "upstream"),
     ));
+    for admin::Listener { name, address } in &status.listeners {
+        let address = address.map_or_else(|| "a Unix socket".to_owned(), |address| address.to_string());
+        text.push_str(&format!("listener {name} on {address}\n"));
+    }
+    text.push_str(&format!(
+        "{}, {} of them WebSockets or other relays\n",
+        count(status.connections, "connection"),
+        status.relays
+    ));
+    if !status.held.is_empty() {
+        let held: Vec<String> = status.held.iter().map(holding).collect();
+        text.push_str(&format!("under way by earlier generations: {}\n", held.join(", ")));
+    }
     if !status.plugins.is_empty() {
         text.push_str(&format!("plugins {}\n", status.plugins.join(", ")));
     }
@@ -83,6 +96,15 @@ fn text(status: &Status, now: u64) -> String {
         }
     }
     text
+}
+
+/// What goes on by an earlier generation.
+fn holding(held: &admin::Held) -> String {
+    let by_route = held.relays.iter().map(|(route, n)| format!("{n} of {route}"));
+    match held.relays.is_empty() {
+        true => format!("{} (requests)", held.generation),
+        false => format!("{} ({})", held.generation, by_route.collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// The two largest units of a time.
@@ -138,6 +160,13 @@ mod tests {
             upstreams: 2,
             plugins: vec!["a".to_owned(), "b".to_owned()],
             kept: vec![3, 2],
+            listeners: vec![admin::Listener { name: "web".to_owned(), address: "[::]:80".parse().ok() }],
+            connections: 9,
+            relays: 5,
+            held: vec![
+                admin::Held { generation: 1, relays: [("chat".to_owned(), 4), ("db".to_owned(), 1)].into() },
+                admin::Held { generation: 3, relays: [].into() },
+            ],
             last_change: Some(change),
         };
         assert_eq!(
@@ -145,6 +174,9 @@ mod tests {
             "weir 1.0, process 7, up 1 min 40 s\n\
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
+             listener web on [::]:80\n\
+             9 connections, 5 of them WebSockets or other relays\n\
+             under way by earlier generations: 1 (4 of chat, 1 of db), 3 (requests)\n\
              plugins a, b\n\
              kept generations 3, 2: `weir rollback` goes back\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
