@@ -4,6 +4,7 @@ mod bodies;
 mod demo;
 mod explain;
 mod lent;
+mod live;
 mod plugins;
 mod reload;
 mod scripts;
