@@ -5,6 +5,7 @@ mod listeners;
 mod live;
 mod relays;
 mod stop;
+mod tickets;
 mod traffic;
 
 use std::io::{Read, Write};
