@@ -246,3 +246,25 @@ async fn at_side(desired: &Desired) -> bool {
         None => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_ten_is_broken_each_in_its_turn() {
+        let all: Vec<_> = (1..=60).map(|number| Change::of(number, false)).collect();
+        let broken: Vec<_> = all.iter().filter(|change| change.broken).map(|change| change.what).collect();
+        let turn = [What::Config, What::Script, What::Certificate];
+        assert_eq!(broken, [turn, turn].concat());
+        for what in turn {
+            let good = all.iter().filter(|change| !change.broken && change.what == what).count();
+            assert_eq!(good, 18, "{what:?}");
+        }
+        let moves = (1..=100).map(|number| Change::of(number, true)).filter(|c| c.what == What::Listener);
+        assert_eq!(
+            moves.map(|change| (change.number, change.broken)).collect::<Vec<_>>(),
+            [(7, false), (32, false), (57, false), (82, false)]
+        );
+    }
+}

@@ -214,3 +214,57 @@ pub(crate) fn raise_open_files(websockets: usize) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use rustls::ServerConfig;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::certificates::Pair;
+
+    #[test]
+    fn an_answer_of_a_broken_change_is_seen() {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let soak = Soak::new(nowhere, nowhere, nowhere).unwrap();
+        let check = |config, script| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONFIG, HeaderValue::from_static(config));
+            headers.insert(SCRIPT, HeaderValue::from_static(script));
+            soak.check(&headers, [5, 6])
+        };
+        assert_eq!((check("5", "6"), check("4", "6"), check("9", "5")), (Ok(false), Ok(true), Ok(true)));
+        assert!(check("x", "6").is_err() && soak.of_broken() == 0);
+        assert!(check("5", "broken-10").is_err() && check("broken-20", "6").is_err());
+        assert_eq!(soak.of_broken(), 2);
+        assert!(soak.check(&HeaderMap::new(), [0, 0]).is_err(), "headers are missing");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_must_not_be_served_is_seen() {
+        let pair = Pair::new().unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server = server.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(Arc::new(server));
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        let soak = Soak::new(address, address, address).unwrap();
+        assert!(soak.connect_fresh().await.is_err());
+        assert_eq!(soak.of_broken(), 1);
+        soak.known.allow(pair.fingerprint);
+        soak.connect_fresh().await.expect("this one may be served");
+        assert_eq!(soak.of_broken(), 1);
+    }
+}

@@ -156,7 +156,7 @@ impl Proxy {
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.place.folder.join("proxy.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        lines[lines.len().saturating_sub(10)..].join("\n")
     }
 }
 

@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_one() {
-        let spoils: &[(&str, fn(&mut Report))] = &[
+        type Spoil = fn(&mut Report);
+        let spoils: &[(&str, Spoil)] = &[
             ("1 requests failed (downloads)", |report| report.requests[1].1.failed = 1),
             ("no request was answered (HTTP/1.1)", |report| report.requests[0].1.made = 0),
             ("1 WebSockets were lost", |report| {

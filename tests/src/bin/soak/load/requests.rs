@@ -90,8 +90,16 @@ fn trouble(error: &hyper::Error, idempotent: bool) -> Trouble {
     if error.is_canceled() {
         return Trouble::Unsent;
     }
-    // That the server has not looked at a stream is told by HTTP/2, and safe for all methods (RFC 9113 section 8.7).
-    Trouble::Failed { retriable: idempotent || chain(error).contains("REFUSED_STREAM"), reason: chain(error) }
+    Trouble::Failed { retriable: idempotent || unprocessed(error), reason: chain(error) }
+}
+
+/// Whether the server has told that it did nothing of a request: a stream that it refused, or one after the last that
+/// it takes before it goes away (RFC 9113 section 8.7).
+fn unprocessed(error: &hyper::Error) -> bool {
+    error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        let gone = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        gone || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
 }
 
 /// An error with its causes.
@@ -323,4 +331,36 @@ pub(crate) async fn see(soak: &Soak) -> Result<Seen, String> {
         value.unwrap_or_default().to_owned()
     };
     Ok(Seen { config: value(CONFIG), script: value(SCRIPT), fingerprint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream;
+
+    #[test]
+    fn a_byte_of_a_download_that_is_wrong_or_missing_is_seen() {
+        let whole: Vec<u8> = BLOCK.iter().copied().cycle().take(3 * BLOCK.len()).collect();
+        let cut = BLOCK.len() - 7;
+        assert!(is_at(0, &whole) && is_at(cut, &whole[cut..]) && is_at(cut, &whole[cut..cut + 20]));
+        assert!(!is_at(cut + 1, &whole[cut..]), "a byte is missing");
+        let mut wrong = whole.clone();
+        wrong[BLOCK.len() + 5] ^= 1;
+        assert!(!is_at(0, &wrong));
+    }
+
+    /// Without a proxy nobody sets the headers: every answer is a wrong one.
+    #[tokio::test]
+    async fn answers_that_are_wrong_count_as_failed() {
+        let upstream = upstream::start().await.unwrap();
+        let soak = Soak::new(upstream, upstream, upstream).unwrap();
+        let mut sender = Sender::open(&soak, Door::Web).await.unwrap();
+        assert!(!one(&soak, Kind::Http1, &mut sender).await);
+        let figures = soak.tally(Kind::Http1).figures();
+        assert_eq!((figures.made, figures.failed), (0, 1), "{figures:?}");
+        assert_eq!(figures.reasons, ["x-config: `` is not a number"]);
+        download(&soak, &mut Sender::open(&soak, Door::Web).await.unwrap()).await.expect_err("no header");
+        assert!(open(&soak, Kind::Https1, Door::Tls).await.is_none(), "nobody speaks TLS there");
+        assert_eq!(soak.tally(Kind::Https1).figures().failed, 1);
+    }
 }

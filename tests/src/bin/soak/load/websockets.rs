@@ -103,3 +103,120 @@ fn described(came: Option<Result<Message, Error>>) -> String {
         None => "ended".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+    use super::*;
+    use crate::upstream;
+
+    /// Waits for something that the soak counts.
+    async fn eventually(soak: &Soak, what: impl Fn(&crate::count::SocketFigures) -> bool) {
+        let begun = Instant::now();
+        while !what(&soak.sockets.figures()) {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", soak.sockets.figures());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A proxy that carries bytes, and cuts its first connection when it is told to.
+    async fn cutting_proxy(upstream: SocketAddr, cut: tokio::sync::oneshot::Receiver<()>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut cut = Some(cut);
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let cut = cut.take();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(upstream).await.unwrap();
+                    let cut = async {
+                        match cut {
+                            Some(cut) => drop(cut.await),
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        () = cut => {}
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn one_that_is_cut_is_lost_and_the_others_are_not() {
+        let (cut, is_cut) = tokio::sync::oneshot::channel();
+        let proxy = cutting_proxy(upstream::start().await.unwrap(), is_cut).await;
+        let soak = Soak::new(proxy, proxy, proxy).unwrap();
+        let held: Vec<_> = (0..3).map(|_| tokio::spawn(hold(soak.clone(), Door::Web, true))).collect();
+        eventually(&soak, |figures| figures.opened == 3).await;
+        cut.send(()).unwrap();
+        eventually(&soak, |figures| figures.lost == 1 && figures.opened == 4).await;
+        soak.stop();
+        for task in held {
+            task.await.unwrap();
+        }
+        let figures = soak.sockets.figures();
+        assert_eq!((figures.opened, figures.closed, figures.lost), (4, 3, 1), "{figures:?}");
+        assert_eq!((figures.open(), figures.unopened), (0, 0));
+    }
+
+    /// What a proxy may do to a WebSocket.
+    #[derive(Debug, Clone, Copy)]
+    enum Harm {
+        Close,
+        Drop,
+        Talk,
+        Garble,
+    }
+
+    async fn harmful(harm: Harm) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            match harm {
+                Harm::Close => {
+                    let frame = CloseFrame { code: CloseCode::Restart, reason: "".into() };
+                    socket.close(Some(frame)).await.unwrap();
+                }
+                Harm::Drop => return,
+                Harm::Talk => socket.send(Message::from("hello")).await.unwrap(),
+                Harm::Garble => {
+                    socket.next().await.unwrap().unwrap();
+                    socket.send(Message::from("another")).await.unwrap();
+                }
+            }
+            while socket.next().await.is_some_and(|came| came.is_ok()) {}
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn whatever_is_done_to_one_is_seen() {
+        for (harm, reason) in [
+            (Harm::Close, "closed by the proxy with 1012"),
+            (Harm::Drop, "broken off: "),
+            (Harm::Talk, "a message came that nobody had asked for"),
+            (Harm::Garble, "another message came back"),
+        ] {
+            let proxy = harmful(harm).await;
+            let soak = Soak::new(proxy, proxy, proxy).unwrap();
+            let held = tokio::spawn(hold(soak.clone(), Door::Web, true));
+            eventually(&soak, |figures| figures.lost == 1).await;
+            soak.stop();
+            held.abort();
+            let figures = soak.sockets.figures();
+            assert!(figures.reasons[0].starts_with(reason), "{harm:?}: {figures:?}");
+        }
+    }
+}
