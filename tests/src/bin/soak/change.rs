@@ -69,7 +69,7 @@ pub(crate) struct Changes {
     pub(crate) broken: u64,
     /// Of these: told to be refused.
     pub(crate) reported: u64,
-    /// Of these: served nevertheless, if only once.
+    /// Of these: served nevertheless, if only once, to whomever.
     pub(crate) applied: u64,
     /// From the write of a good change to the first answer by it.
     pub(crate) times: Vec<Duration>,
@@ -186,16 +186,14 @@ impl Changer {
     }
 
     async fn make_broken(&mut self, change: Change, next: Desired) -> Result<()> {
+        let (before, answers) = (seen(&self.serving), self.soak.of_broken());
         self.proxy.write(&next)?;
         let told = self.proxy.take(true).await;
-        let before = seen(&self.serving);
-        let answers = self.soak.of_broken();
-        let mut applied = false;
         for _ in 0..LOOKS_AFTER_BROKEN {
-            // What could not be seen is counted there, as a request that failed.
-            applied |= fresh(&self.soak).await.is_some_and(|seen| seen != before);
+            // What is not as it must be is counted there.
+            let _ = fresh(&self.soak, Some(&before)).await;
         }
-        applied |= self.soak.of_broken() > answers;
+        let applied = self.soak.of_broken() > answers;
         self.proxy.write(&self.serving)?;
         let restored = self.proxy.restored().await;
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +226,7 @@ fn seen(desired: &Desired) -> Seen {
 async fn until(soak: &Soak, desired: &Desired) -> bool {
     let (begun, wanted) = (Instant::now(), seen(desired));
     loop {
-        let all = fresh(soak).await.is_some_and(|seen| seen == wanted);
+        let all = fresh(soak, None).await.is_some_and(|seen| seen == wanted);
         if all && at_side(desired).await {
             return true;
         }

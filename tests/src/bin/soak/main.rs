@@ -98,6 +98,7 @@ async fn soak(options: &Options, folder: &std::path::Path) -> Result<Report> {
     let mut report = Report {
         proxy: name(options),
         reloads: options.reloads,
+        rate: options.rate,
         websockets: options.websockets,
         ..Report::default()
     };

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) proxy: String,
     /// How many changes were asked for.
     pub(crate) reloads: u64,
+    /// The most changes in a second.
+    pub(crate) rate: f64,
     /// How long it took to make them.
     pub(crate) time: Duration,
     /// Why it ended before they were made.
@@ -176,6 +178,7 @@ impl Report {
         json!({
             "proxy": self.proxy,
             "reloads": self.reloads,
+            "rate": self.rate,
             "seconds": self.time.as_secs_f64(),
             "requests": requests,
             "websockets": {

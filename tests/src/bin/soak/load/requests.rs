@@ -299,12 +299,12 @@ pub(crate) struct Seen {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// One request on a fresh TLS connection; counted.
-pub(crate) async fn fresh(soak: &Soak) -> Option<Seen> {
+/// One request on a fresh TLS connection; counted, and as stale if it is not served what `must` be.
+pub(crate) async fn fresh(soak: &Soak, must: Option<&Seen>) -> Option<Seen> {
     let seen = see(soak).await;
     match seen {
         Ok(seen) => {
-            soak.tally(Kind::Fresh).made(false);
+            soak.tally(Kind::Fresh).made(must.is_some_and(|must| *must != seen));
             Some(seen)
         }
         Err(reason) => {
