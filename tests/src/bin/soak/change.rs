@@ -161,20 +161,23 @@ impl Changer {
         let begun = Instant::now();
         self.proxy.write(&next)?;
         let (told, served) = tokio::join!(self.proxy.take(false), until(&self.soak, &next));
-        let served = served.then(|| begun.elapsed());
+        let time = begun.elapsed();
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        match (told, served) {
-            (Told::Published, Some(time)) => {
-                changes.published += 1;
-                changes.times.push(time);
-            }
-            (told, served) => {
-                let served = if served.is_some() { "served" } else { "never served" };
-                changes.failed += 1;
-                changes.problem(change, format!("{served}, {told:?}"));
-            }
+        if told == Told::Published && served {
+            changes.published += 1;
+            changes.times.push(time);
+        } else {
+            changes.failed += 1;
+            let served = if served { "served" } else { "never served" };
+            changes.problem(change, format!("{served}, {told:?}"));
         }
         drop(changes);
+        if !served {
+            // The next ones are not to fail because of this one.
+            self.proxy.write(&self.serving)?;
+            let _ = self.proxy.restored().await;
+            return Ok(());
+        }
         for (newest, value) in self.soak.serving.iter().zip([&next.config, &next.script]) {
             newest.store(value.parse()?, Relaxed);
         }

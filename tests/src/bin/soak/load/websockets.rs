@@ -18,6 +18,8 @@ type Socket = WebSocketStream<Box<dyn Stream>>;
 const PAUSE_MS: u64 = 2000;
 /// How long one lives that comes and goes.
 const LIFE_MS: std::ops::Range<u64> = 2_000..20_000;
+/// One that was lost is opened again within this time.
+const BACK_MS: u64 = 1000;
 /// The longest message; most are short.
 const LONG: usize = 128 << 10;
 
@@ -36,7 +38,11 @@ pub(crate) async fn hold(soak: Arc<Soak>, door: Door, lasting: bool) {
         let life = (!lasting).then(|| Instant::now() + Duration::from_millis(fastrand::u64(LIFE_MS)));
         match live(&soak, &mut socket, life).await {
             Ok(()) => soak.sockets.closed(),
-            Err(reason) => soak.sockets.lost(reason),
+            Err(reason) => {
+                soak.sockets.lost(reason);
+                // As clients do it, so that they do not all come back at once.
+                soak.pause(Duration::from_millis(fastrand::u64(..BACK_MS))).await;
+            }
         }
     }
 }
