@@ -161,17 +161,7 @@ impl Changer {
         let begun = Instant::now();
         self.proxy.write(&next)?;
         let (told, served) = tokio::join!(self.proxy.take(false), until(&self.soak, &next));
-        let time = begun.elapsed();
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if told == Told::Published && served {
-            changes.published += 1;
-            changes.times.push(time);
-        } else {
-            changes.failed += 1;
-            let served = if served { "served" } else { "never served" };
-            changes.problem(change, format!("{served}, {told:?}"));
-        }
-        drop(changes);
+        self.note(change, &told, served, begun.elapsed());
         if !served {
             // The next ones are not to fail because of this one.
             self.proxy.write(&self.serving)?;
@@ -186,6 +176,19 @@ impl Changer {
         }
         self.serving = next;
         Ok(())
+    }
+
+    /// Counts what came of a good change.
+    fn note(&self, change: Change, told: &Told, served: bool, time: Duration) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == Told::Published && served {
+            changes.published += 1;
+            changes.times.push(time);
+        } else {
+            changes.failed += 1;
+            let served = if served { "served" } else { "never served" };
+            changes.problem(change, format!("{served}, {told:?}"));
+        }
     }
 
     async fn make_broken(&mut self, change: Change, next: Desired) -> Result<()> {

@@ -18,7 +18,7 @@ pub(crate) struct Options {
     /// The most changes in a second; each waits for the one before it
     #[arg(long, default_value_t = 5.0, value_parser = rate)]
     pub(crate) rate: f64,
-    /// Ask weir by SIGHUP to take a change; without it weir sees by itself that files have changed
+    /// Ask weir by SIGHUP to take a change; without it weir watches its files, and sees by itself that they have changed
     #[arg(long)]
     pub(crate) signal: bool,
     /// One in 25 changes moves a listener to another port

@@ -80,7 +80,7 @@ impl Ways {
     /// Every file but those of certificates: name and content.
     fn texts(&self, place: &Place, desired: &Desired) -> Vec<(&'static str, String)> {
         match self {
-            Ways::Weir(_) => weir::texts(place, desired),
+            Ways::Weir(ways) => ways.texts(place, desired),
             Ways::Peer(ways) => ways.texts(place, desired),
         }
     }

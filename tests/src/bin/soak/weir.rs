@@ -55,6 +55,16 @@ impl Ways {
         command
     }
 
+    /// Its files: the configuration and a script.
+    pub(crate) fn texts(&self, place: &Place, desired: &Desired) -> Vec<(&'static str, String)> {
+        let script = format!(
+            "return {{\n  on_response = function(res)\n    res.headers:set(\"x-script\", \"{}\")\n  end,\n}}\n{}",
+            desired.script,
+            if desired.broken == Some(What::Script) { "end end\n" } else { "" }
+        );
+        vec![("weir.toml", config(place, desired, !self.signal)), ("plugins/soak.lua", script)]
+    }
+
     /// Hears what came of a change. By SIGHUP or by itself, weir tells the same.
     pub(crate) async fn take(&mut self, place: &Place, process: u32, broken: bool) -> Told {
         if self.signal
@@ -105,9 +115,9 @@ impl Status {
         let is_new = self != before;
         match self.outcome.as_deref() {
             Some("refused") if is_new => Some(Told::Refused(self.problems.clone())),
-            // Of a script a signal and the watch tell weir both: what comes second is not about the next change.
-            Some("published") if is_new && !broken => Some(Told::Published),
-            Some("unchanged") if is_new && !broken => Some(Told::Published),
+            // Links that change one after the other may be seen twice; the second time nothing is new. That must not
+            // hide what is told of a broken change.
+            Some("published" | "unchanged") if is_new && !broken => Some(Told::Published),
             _ => None,
         }
     }
@@ -123,17 +133,7 @@ async fn status(place: &Place) -> Result<Status> {
     Status::parse(&serde_json::from_slice(&body.to_bytes())?)
 }
 
-/// Its files: the configuration and a script.
-pub(crate) fn texts(place: &Place, desired: &Desired) -> Vec<(&'static str, String)> {
-    let script = format!(
-        "return {{\n  on_response = function(res)\n    res.headers:set(\"x-script\", \"{}\")\n  end,\n}}\n{}",
-        desired.script,
-        if desired.broken == Some(What::Script) { "end end\n" } else { "" }
-    );
-    vec![("weir.toml", config(place, desired)), ("plugins/soak.lua", script)]
-}
-
-fn config(place: &Place, desired: &Desired) -> String {
+fn config(place: &Place, desired: &Desired, watch: bool) -> String {
     let Place { web, tls, upstreams: [one, two], .. } = place;
     let value = &desired.config;
     let side = desired
@@ -144,6 +144,9 @@ fn config(place: &Place, desired: &Desired) -> String {
     format!(
         r#"[admin]
 socket = "{socket}"
+
+[reload]
+watch = {watch}
 
 [access_log]
 path = "off"
