@@ -21,6 +21,10 @@ pub(crate) struct Options {
     /// Ask weir by SIGHUP to take a change; without it weir watches its files, and sees by itself that they have changed
     #[arg(long)]
     pub(crate) signal: bool,
+    /// weir's `reload.generations`: how many earlier configurations WebSockets may go on with before those of the oldest
+    /// are closed. Default: as many as there are changes
+    #[arg(long, conflicts_with = "peer")]
+    pub(crate) generations: Option<u32>,
     /// One in 25 changes moves a listener to another port
     #[arg(long, conflicts_with = "peer")]
     pub(crate) listeners: bool,

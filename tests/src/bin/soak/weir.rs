@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct Ways {
     binary: PathBuf,
     signal: bool,
+    /// Its `reload.generations`.
+    generations: u32,
     /// What it told the last time.
     last: Status,
 }
@@ -44,7 +46,10 @@ impl Ways {
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let binary = std::path::absolute(&options.weir)?;
         ensure!(binary.is_file(), "{} is not there", binary.display());
-        Ok(Ways { binary, signal: options.signal, last: Status::default() })
+        // The soak makes in minutes what takes months: that some are closed for it is not what is looked for.
+        let all = u32::try_from(options.reloads).unwrap_or(u32::MAX);
+        let generations = options.generations.unwrap_or(all);
+        Ok(Ways { binary, signal: options.signal, generations, last: Status::default() })
     }
 
     /// The command line.
@@ -62,7 +67,10 @@ impl Ways {
             desired.script,
             if desired.broken == Some(What::Script) { "end end\n" } else { "" }
         );
-        vec![("weir.toml", config(place, desired, !self.signal)), ("plugins/soak.lua", script)]
+        vec![
+            ("weir.toml", config(place, desired, !self.signal, self.generations)),
+            ("plugins/soak.lua", script),
+        ]
     }
 
     /// Hears what came of a change. By SIGHUP or by itself, weir tells the same.
@@ -133,7 +141,7 @@ async fn status(place: &Place) -> Result<Status> {
     Status::parse(&serde_json::from_slice(&body.to_bytes())?)
 }
 
-fn config(place: &Place, desired: &Desired, watch: bool) -> String {
+fn config(place: &Place, desired: &Desired, watch: bool, generations: u32) -> String {
     let Place { web, tls, upstreams: [one, two], .. } = place;
     let value = &desired.config;
     let side = desired
@@ -147,6 +155,7 @@ socket = "{socket}"
 
 [reload]
 watch = {watch}
+generations = {generations}
 
 [access_log]
 path = "off"
