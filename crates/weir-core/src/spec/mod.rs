@@ -56,13 +56,13 @@ pub struct Reload {
     pub spread: Duration,
     /// How long those go on whose route is gone. Default 60 s.
     pub grace: Duration,
-    /// How many older configurations relays may hold; those of the oldest end. Default 100.
+    /// How many older configurations relays may hold; those of the oldest end. Default 1000.
     pub generations: usize,
 }
 
 impl Default for Reload {
     fn default() -> Self {
-        Reload { spread: Duration::from_secs(30), grace: Duration::from_secs(60), generations: 100 }
+        Reload { spread: Duration::from_secs(30), grace: Duration::from_secs(60), generations: 1000 }
     }
 }
 

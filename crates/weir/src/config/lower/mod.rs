@@ -107,7 +107,7 @@ pub fn lower(
             .error(&At::default().key("listeners"), "there is no listener", "")
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
-    plan.admin = admin(&raw.admin);
+    plan.admin = admin(&raw.admin, document, lower.report);
     plan.reload = lower.reload(&raw.reload);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
@@ -123,11 +123,14 @@ pub fn lower(
 }
 
 /// Where weir tells about itself.
-pub fn admin(raw: &raw::Admin) -> Settings {
+pub fn admin(raw: &raw::Admin, document: &Node, report: &Report) -> Settings {
     match &raw.socket {
         None | Some(raw::OrFalse::Switch(true)) => Settings::Default,
         Some(raw::OrFalse::Switch(false)) => Settings::Off,
-        Some(raw::OrFalse::Value(path)) => Settings::Socket { path: path.into(), mode: raw.mode.0.0 },
+        Some(raw::OrFalse::Value(path)) => Settings::Socket {
+            path: path_of(path, &At::default().key("admin").key("socket"), document, report),
+            mode: raw.mode.0.0,
+        },
     }
 }
 
@@ -233,9 +236,7 @@ impl Lower<'_> {
 
     /// A path as it is written, relative to the folder of the file that names it.
     pub fn path(&self, text: &str, at: &At) -> PathBuf {
-        let file = self.document.locate(at).file;
-        let folder = self.report.files.get(file).map_or(Path::new(""), |f| f.folder.as_path());
-        folder.join(text)
+        path_of(text, at, self.document, self.report)
     }
 
     /// Where something is set.
@@ -266,6 +267,13 @@ impl Lower<'_> {
             }
         }
     }
+}
+
+/// A path as it is written, relative to the folder of the file that names it.
+fn path_of(text: &str, at: &At, document: &Node, report: &Report) -> PathBuf {
+    let file = document.locate(at).file;
+    let folder = report.files.get(file).map_or(Path::new(""), |f| f.folder.as_path());
+    folder.join(text)
 }
 
 /// The values of a list of texts.

@@ -61,6 +61,6 @@ impl Default for Rollback {
 
 impl Default for Reload {
     fn default() -> Self {
-        Reload { watch: true, keep: 3, spread: secs(30), grace: secs(60), generations: 100, rollback: None }
+        Reload { watch: true, keep: 3, spread: secs(30), grace: secs(60), generations: 1000, rollback: None }
     }
 }
