@@ -3,6 +3,7 @@
 mod connect;
 mod listeners;
 mod stop;
+mod tickets;
 mod traffic;
 
 use std::io::{Read, Write};
