@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
+use crate::expiry;
 use crate::reload::Reloader;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub source: Source,
     /// By listener name: where its address is set. Named in the error when it cannot be bound.
     pub origins: HashMap<Arc<str>, Origin>,
+    /// Files of certificates, by their fingerprint.
+    pub certificate_files: HashMap<String, PathBuf>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
     pub self_signed: Vec<Arc<str>>,
     /// Bytes of the key-value store.
@@ -123,6 +127,7 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         })?;
         let board = Board::new(&plan, server.workers());
         let _admin = open_admin(&plan, &board)?;
+        tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
         let reloader = Reloader::new(plan, assembler, server.publisher(), board);
         Ok(serve(server, reloader, signals, &Logs { access: access_log.as_ref(), program: log }).await)

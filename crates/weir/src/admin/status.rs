@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::expiry::{self, Certificate, Told};
 use crate::run::Plan;
 
 /// What `GET /status` answers. Times are seconds since 1970.
@@ -30,6 +31,8 @@ pub struct Status {
     pub upstreams: usize,
     /// Names of its plugins.
     pub plugins: Vec<String>,
+    /// Certificates that are served, or shown to upstreams.
+    pub certificates: Vec<Certificate>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
 }
@@ -49,7 +52,11 @@ pub struct Change {
 
 /// Where the newest status hangs.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<Mutex<Status>>);
+pub struct Board {
+    status: Arc<Mutex<Status>>,
+    /// What the log was told of certificates that expire.
+    told: Arc<Mutex<Told>>,
+}
 
 impl Board {
     /// With the first configuration.
@@ -66,32 +73,43 @@ impl Board {
             routes: 0,
             upstreams: 0,
             plugins: Vec::new(),
+            certificates: Vec::new(),
             last_change: None,
         };
         status.fill(plan);
-        Board(Arc::new(Mutex::new(status)))
+        let board = Board { status: Arc::new(Mutex::new(status)), told: Arc::default() };
+        board.look_at_certificates();
+        board
     }
 
     /// What hangs there.
     pub fn status(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another configuration serves.
     pub fn published(&self, cause: &str, generation: u64, plan: &Plan) {
-        let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let at = now();
         (status.generation, status.generation_since) = (generation, at);
         status.fill(plan);
         let cause = cause.to_owned();
         status.last_change = Some(Change { at, cause, published: true, problems: Vec::new() });
+        drop(status);
+        self.look_at_certificates();
+    }
+
+    /// Tells the log of certificates that expire soon, each step once.
+    pub fn look_at_certificates(&self) {
+        let certificates = self.status().certificates;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).look(&certificates, SystemTime::now());
     }
 
     /// Another configuration was refused.
     pub fn refused(&self, cause: &str, problems: &[String]) {
         let change =
             Change { at: now(), cause: cause.to_owned(), published: false, problems: problems.to_vec() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_change = Some(change);
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).last_change = Some(change);
     }
 }
 
@@ -100,6 +118,7 @@ impl Status {
         self.config = plan.source.to_string();
         self.routes = plan.spec.routes.len() + plan.spec.tcp_routes.len();
         self.upstreams = plan.spec.upstreams.len();
+        self.certificates = expiry::certificates(plan);
         self.plugins = plan.plugins.iter().map(|plugin| plugin.plugin.name().to_owned()).collect();
         self.plugins.sort();
         self.plugins.dedup();

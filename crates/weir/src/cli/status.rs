@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::{self, Change, Settings, Status, Unanswered};
 use crate::config;
+use crate::expiry;
 use crate::run::EXIT_FAILED;
 
 use super::{print, source};
@@ -121,6 +122,14 @@ fn text(status: &Status, now: u64) -> String {
     if !status.plugins.is_empty() {
         text.push_str(&format!("plugins {}\n", status.plugins.join(", ")));
     }
+    if let Some((certificate, title)) = expiry::next(&status.certificates) {
+        let when = match certificate.not_after.checked_sub(now) {
+            Some(left) => format!("expires in {}", lasting(Duration::from_secs(left))),
+            None => format!("expired {} ago", ago(certificate.not_after)),
+        };
+        let count = count(status.certificates.len(), "certificate");
+        text.push_str(&format!("{count}, the first to expire: {title} {when}\n"));
+    }
     if let Some(Change { at, cause, published, problems }) = &status.last_change {
         let what = match published {
             true => "it serves",
@@ -182,6 +191,12 @@ mod tests {
             routes: 1,
             upstreams: 2,
             plugins: vec!["a".to_owned(), "b".to_owned()],
+            certificates: vec![expiry::Certificate {
+                names: vec!["a.test".to_owned()],
+                file: Some("a.pem".to_owned()),
+                not_after: 1_100 + 90_000,
+                ..expiry::Certificate::default()
+            }],
             last_change: Some(change),
         };
         assert_eq!(
@@ -190,6 +205,7 @@ mod tests {
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
              plugins a, b\n\
+             1 certificate, the first to expire: a.pem (a.test) expires in 1 d 1 h\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
              plugins/a.lua:3: Expected `end`\n"
         );

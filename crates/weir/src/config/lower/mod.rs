@@ -11,6 +11,7 @@ mod telemetry;
 mod tls;
 mod upstream;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,8 +35,15 @@ const KV_MEMORY: (u64, u64) = (1 << 20, 1 << 40);
 /// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
 pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
     let services = plugins::services(raw.kv.size.0.0.clamp(KV_MEMORY.0, KV_MEMORY.1));
-    let mut lower =
-        Lower { document, report, bad, services, plugins: Vec::new(), broken_plugins: Vec::new() };
+    let mut lower = Lower {
+        document,
+        report,
+        bad,
+        services,
+        plugins: Vec::new(),
+        broken_plugins: Vec::new(),
+        certificate_files: HashMap::new(),
+    };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
         spec: Spec {
@@ -104,6 +112,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             )
             .help("leave it out for the default");
     }
+    plan.certificate_files = lower.certificate_files;
     plan.plugins = lower.plugins;
     plan
 }
@@ -128,6 +137,8 @@ pub struct Lower<'a> {
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.
     broken_plugins: Vec<PathBuf>,
+    /// Files of certificates, by their fingerprint.
+    certificate_files: HashMap<String, PathBuf>,
 }
 
 /// An error that was just told; more can be said about it.

@@ -84,6 +84,11 @@ impl Lower<'_> {
         let cert_path = self.reference(cert, cert_at)?;
         let key_path = self.reference(key, key_at)?;
         let loaded = certs::load_certificate(&cert_path, &key_path);
+        if let Ok(certificate) = &loaded
+            && let Some(leaf) = certificate.key.cert.first()
+        {
+            self.certificate_files.insert(weir_core::tls::fingerprint(leaf), cert_path.clone());
+        }
         // Which of the two is wrong is told by the file that the error names.
         let at = match &loaded {
             Err(error) if error.file == key_path && key_path != cert_path => key_at,
