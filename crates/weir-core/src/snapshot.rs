@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use weir_plugin::Plugin;
 
+use crate::challenges::Challenges;
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub proxy: Proxy,
     /// Headers by which any listener tells upstreams who a client is: removed from what clients send.
     pub identity_headers: Vec<HeaderName>,
+    /// Challenges of ACME that plain HTTP listeners answer before they route.
+    pub challenges: Option<Arc<Challenges>>,
     /// Where records of exchanges go; `None`: no record is made.
     pub access_log: Option<Arc<dyn AccessLog>>,
 }
@@ -103,6 +106,7 @@ impl Snapshot {
             groups,
             proxy: spec.proxy.clone(),
             identity_headers,
+            challenges: spec.challenges.clone(),
             access_log,
         })
     }

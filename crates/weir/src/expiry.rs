@@ -283,6 +283,7 @@ mod tests {
             tickets: false,
             ticket_rotation: Duration::from_secs(1),
             client_auth: Vec::new(),
+            challenges: None,
         });
         let other = weir_core::spec::Listener { name: "other".into(), ..listener.clone() };
         let name = listener.name.to_string();

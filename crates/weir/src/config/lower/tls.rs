@@ -52,6 +52,7 @@ impl Lower<'_> {
             tickets: settings.tickets,
             ticket_rotation: settings.ticket_rotation.0,
             client_auth,
+            challenges: None,
         })
     }
 
