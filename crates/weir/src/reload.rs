@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::server::Publisher;
+use weir_core::spec::{Certificate, Spec};
 use weir_plugin::Plugin;
 
 use crate::admin::Board;
 use crate::assemble::Assembler;
-use crate::config;
+use crate::config::{self, lower::Placeholder};
 use crate::run::Plan;
 
 /// Reads the configuration again. The only one that publishes.
@@ -86,6 +87,7 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
+        keep_acme(&self.plan, &mut plan);
         keep_plugins(&self.plan, &mut plan);
         let snapshot = self.assembler.assemble(&mut plan, Some(&self.publisher.current()));
         let snapshot = snapshot.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
@@ -126,6 +128,43 @@ fn keep_plugins(old: &Plan, new: &mut Plan) {
             *of_listener = kept.cloned().collect();
         }
         *plugin = same.clone();
+    }
+}
+
+/// Where what is kept of an authority's certificate cannot be read, or is not there, what served before goes on.
+fn keep_acme(old: &Plan, new: &mut Plan) {
+    let print =
+        |certificate: &Certificate| certificate.key.cert.first().map(|c| weir_core::tls::fingerprint(c));
+    let certificates = |plan: &Spec| {
+        let tls = plan.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        tls.flat_map(|tls| tls.certificates.clone()).collect::<Vec<_>>()
+    };
+    let served = certificates(&old.spec);
+    for placeholder in std::mem::take(&mut new.placeholders) {
+        let file = &placeholder.wanted.file;
+        let read = old.certificate_files.iter().find(|(_, of)| *of == file).map(|(print, _)| print.clone());
+        let made = old.placeholders.iter().find(|old| old.wanted == placeholder.wanted);
+        let before = read.as_ref().or(made.map(|made| &made.fingerprint));
+        let Some(kept) = served.iter().find(|served| print(served).as_ref() == before) else {
+            new.placeholders.push(placeholder);
+            continue;
+        };
+        for tls in new.spec.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+            for certificate in &mut tls.certificates {
+                if print(certificate).as_ref() == Some(&placeholder.fingerprint) {
+                    *certificate = kept.clone();
+                }
+            }
+        }
+        match (read, made) {
+            (Some(print), _) => {
+                new.certificate_files.insert(print, placeholder.wanted.file);
+            }
+            (None, made) => {
+                let fingerprint = made.map_or(placeholder.fingerprint, |made| made.fingerprint.clone());
+                new.placeholders.push(Placeholder { fingerprint, ..placeholder });
+            }
+        }
     }
 }
 

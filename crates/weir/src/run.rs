@@ -15,10 +15,12 @@ use weir_core::Server;
 use weir_core::server::{BindError, Drained};
 use weir_core::spec::{ListenAddress, Spec};
 
+use crate::acme::{self, Renewals};
 use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
+use crate::config::lower::Placeholder;
 use crate::expiry;
 use crate::reload::Reloader;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
@@ -50,6 +52,10 @@ pub struct Plan {
     pub origins: HashMap<Arc<str>, Origin>,
     /// Files of certificates, by their fingerprint.
     pub certificate_files: HashMap<String, PathBuf>,
+    /// The authority that is asked for certificates, and for which.
+    pub acme: Option<Arc<acme::Settings>>,
+    /// Certificates that weir made until those are there.
+    pub placeholders: Vec<Placeholder>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
     pub self_signed: Vec<Arc<str>>,
     /// Bytes of the key-value store.
@@ -129,8 +135,10 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         let _admin = open_admin(&plan, &board)?;
         tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
+        let renewals = Renewals::start(&plan, assembler.challenges(), board.clone());
         let reloader = Reloader::new(plan, assembler, server.publisher(), board);
-        Ok(serve(server, reloader, signals, &Logs { access: access_log.as_ref(), program: log }).await)
+        Ok(serve(server, reloader, renewals, signals, &Logs { access: access_log.as_ref(), program: log })
+            .await)
     });
     // A configuration that is still being read must not hold the end.
     control.shutdown_background();
@@ -165,11 +173,18 @@ fn greet(plan: &Plan, server: &Server) {
     }
 }
 
-async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, logs: &Logs<'_>) -> Drained {
+async fn serve(
+    server: Server,
+    mut reloader: Reloader,
+    mut renewals: Renewals,
+    mut signals: Signals,
+    logs: &Logs<'_>,
+) -> Drained {
     let mut watcher = Watcher::new(reloader.plan());
     let signal = loop {
         let asked = tokio::select! {
             asked = signals.next(logs) => asked,
+            cause = renewals.renewed() => Asked::Reload(cause),
             changed = watcher.changed() => Asked::Reload(format!("{} changed", changed.display())),
         };
         match asked {
@@ -177,7 +192,10 @@ async fn serve(server: Server, mut reloader: Reloader, mut signals: Signals, log
             Asked::Reload(cause) => {
                 watcher.renew();
                 tokio::select! {
-                    () = reloader.reload(&cause) => watcher.follow(reloader.plan()),
+                    () = reloader.reload(&cause) => {
+                        watcher.follow(reloader.plan());
+                        renewals.follow(reloader.plan());
+                    }
                     // The next SIGHUP waits until this one is done with.
                     signal = signals.stop(logs) => break signal,
                 }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::acme;
 use crate::expiry::{self, Certificate, Told};
 use crate::run::Plan;
 
@@ -33,6 +34,8 @@ pub struct Status {
     pub plugins: Vec<String>,
     /// Certificates that are served, or shown to upstreams.
     pub certificates: Vec<Certificate>,
+    /// Certificates that an authority is asked for.
+    pub acme: Vec<acme::State>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
 }
@@ -74,6 +77,7 @@ impl Board {
             upstreams: 0,
             plugins: Vec::new(),
             certificates: Vec::new(),
+            acme: Vec::new(),
             last_change: None,
         };
         status.fill(plan);
@@ -103,6 +107,11 @@ impl Board {
     pub fn look_at_certificates(&self) {
         let certificates = self.status().certificates;
         self.told.lock().unwrap_or_else(PoisonError::into_inner).look(&certificates, SystemTime::now());
+    }
+
+    /// How it stands with certificates that an authority is asked for.
+    pub fn asked_for(&self, certificates: Vec<acme::State>) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).acme = certificates;
     }
 
     /// Another configuration was refused.

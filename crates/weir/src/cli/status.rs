@@ -130,6 +130,16 @@ fn text(status: &Status, now: u64) -> String {
         let count = count(status.certificates.len(), "certificate");
         text.push_str(&format!("{count}, the first to expire: {title} {when}\n"));
     }
+    for state in &status.acme {
+        if let Some(problem) = &state.problem {
+            let wait = lasting(Duration::from_secs(state.next.saturating_sub(now)));
+            text.push_str(&format!(
+                "no {} certificate for {}: {problem}; tried again in {wait}\n",
+                if state.held { "new" } else { "signed" },
+                state.names.join(", ")
+            ));
+        }
+    }
     if let Some(Change { at, cause, published, problems }) = &status.last_change {
         let what = match published {
             true => "it serves",
@@ -162,6 +172,7 @@ fn lasting(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acme;
 
     #[test]
     fn times_are_told_in_their_largest_units() {
@@ -197,6 +208,12 @@ mod tests {
                 not_after: 1_100 + 90_000,
                 ..expiry::Certificate::default()
             }],
+            acme: vec![acme::State {
+                names: vec!["b.test".to_owned()],
+                next: 1_220,
+                problem: Some("too many orders".to_owned()),
+                ..acme::State::default()
+            }],
             last_change: Some(change),
         };
         assert_eq!(
@@ -206,6 +223,7 @@ mod tests {
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
              plugins a, b\n\
              1 certificate, the first to expire: a.pem (a.test) expires in 1 d 1 h\n\
+             no signed certificate for b.test: too many orders; tried again in 2 min\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
              plugins/a.lua:3: Expected `end`\n"
         );

@@ -1,5 +1,6 @@
 //! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
 
+mod acme;
 mod conflicts;
 mod listener;
 mod names;
@@ -23,10 +24,12 @@ use super::document::{At, Node};
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
-use crate::admin::Settings;
+use crate::acme::Settings;
+use crate::admin;
 use crate::assemble::plugins::{self, Loaded};
 use crate::run::{Origin, Plan};
 
+pub use acme::Placeholder;
 pub use conflicts::without_upstreams;
 
 /// The least and the most memory of the key-value store, in bytes.
@@ -43,6 +46,8 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
         plugins: Vec::new(),
         broken_plugins: Vec::new(),
         certificate_files: HashMap::new(),
+        acme: None,
+        placeholders: Vec::new(),
     };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
@@ -56,6 +61,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
         kv_memory: lower.size(raw.kv.size, KV_MEMORY.0, KV_MEMORY.1, &At::default().key("kv").key("size")),
         ..Plan::default()
     };
+    lower.acme = lower.acme(raw);
     for (i, listener) in raw.listeners.iter().enumerate() {
         let at = At::default().key("listeners").index(i);
         let plugins = lower.listener_plugins(listener, raw, &at);
@@ -112,17 +118,19 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             )
             .help("leave it out for the default");
     }
+    plan.acme = lower.acme_settings();
+    plan.placeholders = std::mem::take(&mut lower.placeholders);
     plan.certificate_files = lower.certificate_files;
     plan.plugins = lower.plugins;
     plan
 }
 
 /// Where weir tells about itself.
-pub fn admin(raw: &raw::Admin) -> Settings {
+pub fn admin(raw: &raw::Admin) -> admin::Settings {
     match &raw.socket {
-        None | Some(raw::OrFalse::Switch(true)) => Settings::Default,
-        Some(raw::OrFalse::Switch(false)) => Settings::Off,
-        Some(raw::OrFalse::Value(path)) => Settings::Socket { path: path.into(), mode: raw.mode.0.0 },
+        None | Some(raw::OrFalse::Switch(true)) => admin::Settings::Default,
+        Some(raw::OrFalse::Switch(false)) => admin::Settings::Off,
+        Some(raw::OrFalse::Value(path)) => admin::Settings::Socket { path: path.into(), mode: raw.mode.0.0 },
     }
 }
 
@@ -139,6 +147,10 @@ pub struct Lower<'a> {
     broken_plugins: Vec<PathBuf>,
     /// Files of certificates, by their fingerprint.
     certificate_files: HashMap<String, PathBuf>,
+    /// The authority that is asked for certificates, and what was wanted of it so far.
+    acme: Option<Settings>,
+    /// Certificates that weir made until those are there.
+    placeholders: Vec<Placeholder>,
 }
 
 /// An error that was just told; more can be said about it.

@@ -30,9 +30,13 @@ impl Lower<'_> {
             }
             raw::ListenerTls::Settings(settings) => (&**settings, self.certificates(settings, at)),
         };
+        // What is wrong with names for an authority was told.
+        if certificates.is_empty() && !settings.acme.as_slice().is_empty() {
+            return None;
+        }
         if certificates.is_empty() {
             self.error(at, "TLS needs a certificate and its key", "").help(
-                "tls = { cert = \"site.pem\", key = \"site.key\" }, or tls = \"self-signed\" for a first try",
+                "tls = { cert = \"site.pem\", key = \"site.key\" }, or tls = { acme = [\"www.example.com\"] }, or tls = \"self-signed\" for a first try",
             );
             return None;
         }
@@ -72,6 +76,7 @@ impl Lower<'_> {
                 certificates.extend(self.certificate(cert, key, &at.key("cert"), &at.key("key")));
             }
         }
+        certificates.extend(self.acme_certificate(raw, at));
         certificates
     }
 
@@ -98,7 +103,8 @@ impl Lower<'_> {
         self.certified(loaded, at)
     }
 
-    fn certified<T>(&mut self, result: Result<T, CertError>, at: &At) -> Option<T> {
+    /// What was read, or its error told.
+    pub fn certified<T>(&mut self, result: Result<T, CertError>, at: &At) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -113,7 +119,7 @@ impl Lower<'_> {
     }
 
     /// What a reference to PEM names: `env:NAME` as it is, else a path.
-    fn reference(&mut self, text: &str, at: &At) -> Option<PathBuf> {
+    pub fn reference(&mut self, text: &str, at: &At) -> Option<PathBuf> {
         if text.contains("-----BEGIN") {
             self.error(at, "a certificate or key is not written into the configuration", "")
                 .help("name a file, or an environment variable: \"env:NAME\"");
