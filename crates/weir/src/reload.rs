@@ -150,10 +150,15 @@ fn keep_acme(old: &Plan, new: &mut Plan) {
             continue;
         };
         for tls in new.spec.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-            for certificate in &mut tls.certificates {
-                if print(certificate).as_ref() == Some(&placeholder.fingerprint) {
-                    *certificate = kept.clone();
-                }
+            let is = |certificate: &Certificate, of: &String| print(certificate).as_ref() == Some(of);
+            let Some(at) = tls.certificates.iter().position(|c| is(c, &placeholder.fingerprint)) else {
+                continue;
+            };
+            if let Some(certificate) = tls.certificates.get_mut(at) {
+                *certificate = kept.clone();
+            }
+            if read.is_some() {
+                tls.certificates.retain(|c| !placeholder.stand_ins.iter().any(|of| is(c, of)));
             }
         }
         match (read, made) {

@@ -135,13 +135,20 @@ fn a_certificate_that_is_kept_needs_no_authority_at_the_start() {
     let copied = process::run("cp", Command::new("cp").arg("-a").arg(store).arg(folder.path()), b"");
     assert_eq!(copied.code, Some(0), "{}", copied.stderr);
     fs::write(folder.path().join("acme/.unfinished-a.test.pem"), "half").expect("a file can be written");
-    let weir = Weir::start_in(folder, &config);
+    let mut weir = Weir::start_in(folder, &config);
     let port = world.tls.port();
-    let mut curl = tools::program("curl");
-    curl.args(["--silent", "--resolve", &format!("a.test:{port}:127.0.0.1"), "--cacert"]);
-    curl.arg(root).arg(format!("https://a.test:{port}/"));
-    assert_eq!(process::run("curl", &mut curl, b"").stdout, "served");
+    let is_signed = |name: &str| {
+        let mut curl = tools::program("curl");
+        curl.args(["--silent", "--resolve", &format!("{name}:{port}:127.0.0.1"), "--cacert"]);
+        curl.arg(&root).arg(format!("https://{name}:{port}/"));
+        process::run("curl", &mut curl, b"").stdout == "served"
+    };
+    assert!(is_signed("a.test"));
     assert_eq!(status(&weir)["acme"][0]["names"][0], "a.test");
+    // Another name is wanted, and cannot be had: those of before are served as before.
+    weir.reload(&config.replace("[\"a.test\"", "[\"c.test\", \"a.test\""));
+    wait(&mut weir, &["c.test, a.test, b.test: no certificate yet", "tried again in"]);
+    assert!(is_signed("a.test") && is_signed("b.test") && !is_signed("c.test"));
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Https {
     }
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Failure> {
+        *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let uri = request.uri().clone();
         if uri.scheme() != Some(&Scheme::HTTPS) {
             return Err(format!("{uri} is no https URL").into());

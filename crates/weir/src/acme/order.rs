@@ -100,6 +100,8 @@ impl Authority {
         store: &Arc<Store>,
         challenges: &Arc<Challenges>,
     ) -> Result<(), Failed> {
+        let of = store.clone();
+        blocking(move || of.check_room()).await??;
         let (key, chain) = tokio::time::timeout(LONGEST, self.order(settings, wanted, challenges))
             .await
             .unwrap_or_else(|_| Err(Failed::new(format!("the order took longer than {LONGEST:?}"))))?;

@@ -14,6 +14,8 @@ const BACK_OFF: [Duration; 6] = [
     Duration::from_secs(6 * 3600),
     Duration::from_secs(12 * 3600),
 ];
+/// A certificate that is younger is not renewed, whatever the authority advises.
+const YOUNG: Duration = Duration::from_secs(24 * 3600);
 /// Whatever an authority asks for, nothing waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,9 +37,13 @@ pub fn back_off(failures: u32, asked: Option<Duration>) -> Duration {
     wait.max(asked.unwrap_or_default()).min(LONGEST_WAIT)
 }
 
-/// A moment in a window, which differs by certificate.
-pub fn within(start: SystemTime, end: SystemTime, fingerprint: &str) -> SystemTime {
-    start + end.duration_since(start).unwrap_or_default().mul_f64(place(fingerprint))
+/// When a certificate is to be renewed by an authority's advice: at a moment of its window that differs by certificate,
+/// but not in the first hours of its life, or bad advice would have it renewed without end.
+pub fn advised(certificate: &Certificate, start: SystemTime, end: SystemTime) -> SystemTime {
+    let life = Duration::from_secs(certificate.not_after.saturating_sub(certificate.not_before));
+    let first = UNIX_EPOCH + Duration::from_secs(certificate.not_before) + (life / 10).min(YOUNG);
+    let window = end.duration_since(start).unwrap_or_default();
+    (start + window.mul_f64(place(&certificate.fingerprint))).max(first)
 }
 
 /// A number from 0 to 1 that stays the same for a certificate.
@@ -78,6 +84,17 @@ mod tests {
         ] {
             let due = day(renewal(&certificate(fingerprint), before));
             assert!((due - expected).abs() < 0.01, "{fingerprint} {before:?}: {due}");
+        }
+    }
+
+    #[test]
+    fn advice_is_taken_within_its_window_and_not_at_once() {
+        let at = |day: u64| UNIX_EPOCH + Duration::from_secs(day * DAY);
+        for (fingerprint, start, end, expected) in
+            [("0000", 1020, 1030, 1020.0), ("ffff", 1020, 1030, 1030.0), ("ffff", 900, 901, 1001.0)]
+        {
+            let due = day(advised(&certificate(fingerprint), at(start), at(end)));
+            assert!((due - expected).abs() < 0.01, "{fingerprint} {start}: {due}");
         }
     }
 

@@ -13,10 +13,12 @@ use rcgen::KeyPair;
 use weir_core::spec::{Certificate, HostPattern};
 
 use super::Wanted;
-use crate::certs;
+use crate::{certs, expiry};
 
 /// Files that are being written begin with this.
 const UNFINISHED: &str = ".unfinished-";
+/// More than a certificate with its chain and key has.
+const ROOM: usize = 32 << 10;
 
 /// Why the store does not do what is asked.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +132,21 @@ impl Store {
         folder.map_err(failed("cannot be kept for sure"))
     }
 
+    /// Whether a certificate could be kept now. To be asked before an authority is: it signs only so many in a week.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        let probe = self.folder.join(format!("{UNFINISHED}probe"));
+        let written = File::create(&probe).and_then(|mut file| {
+            file.write_all(&[b' '; ROOM])?;
+            file.sync_all()
+        });
+        // It may never have been made.
+        let _ = fs::remove_file(&probe);
+        written.map_err(StoreError::io(&self.folder, "nothing can be written there"))
+    }
+
     /// The key of the account at an authority: kept from the first time on.
     ///
     /// # Errors
@@ -205,12 +222,43 @@ pub fn kept(wanted: &Wanted) -> Kept {
     }
 }
 
+/// Certificates of the store that are for some of the names while what is wanted is not there, with their files: after a
+/// name was added, those of before serve on. Of several for a name, the one that lasts longest.
+pub fn stand_ins(wanted: &Wanted) -> Vec<(PathBuf, Certificate)> {
+    let Some(entries) = wanted.file.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return Vec::new();
+    };
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        path.extension().is_some_and(|extension| extension == "pem") && *path != wanted.file && !hidden
+    });
+    let mut found: Vec<_> = files
+        .filter_map(|file| {
+            let certificate = certs::load_certificate(&file, &file).ok()?;
+            let until = expiry::Certificate::read(certificate.key.cert.first()?)?.not_after;
+            Some((until, file, certificate))
+        })
+        .collect();
+    found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let mut left: Vec<&str> = wanted.names.iter().map(String::as_str).collect();
+    let mut stand_ins = Vec::new();
+    for (_, file, certificate) in found {
+        let before = left.len();
+        left.retain(|name| !has(&certificate, name));
+        if left.len() < before {
+            stand_ins.push((file, certificate));
+        }
+    }
+    stand_ins
+}
+
 /// The first name that a certificate is not for.
 fn missing<'a>(certificate: &Certificate, wanted: &'a Wanted) -> Option<&'a str> {
-    let has = |name: &str| {
-        certificate.names.iter().any(|known| matches!(known, HostPattern::Exact(known) if **known == *name))
-    };
-    wanted.names.iter().map(String::as_str).find(|name| !has(name))
+    wanted.names.iter().map(String::as_str).find(|name| !has(certificate, name))
+}
+
+fn has(certificate: &Certificate, name: &str) -> bool {
+    certificate.names.iter().any(|known| matches!(known, HostPattern::Exact(known) if **known == *name))
 }
 
 #[cfg(test)]

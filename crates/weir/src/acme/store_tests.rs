@@ -111,6 +111,30 @@ fn what_cannot_be_read_is_told_from_what_is_broken() {
     assert_eq!(fs::read_to_string(account).unwrap(), "half a k");
 }
 
+#[test]
+fn while_a_name_is_new_what_is_kept_for_the_others_stands_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let keep = |names: &[&str]| {
+        let wanted =
+            Wanted::new(folder.path(), DIRECTORY, names.iter().map(|&name| name.to_owned()).collect());
+        let (key, chain) = pair(names);
+        store.keep(&wanted, &key, &chain).unwrap();
+        wanted.file
+    };
+    let (one, two) = (keep(&["a.test"]), keep(&["b.test", "c.test"]));
+    keep(&["d.test"]);
+    fs::write(folder.path().join("broken.pem"), "").unwrap();
+    fs::write(folder.path().join(".unfinished-a.test.pem"), "").unwrap();
+    let names = ["c.test", "new.test", "a.test"].map(str::to_owned).to_vec();
+    let mut found: Vec<_> = stand_ins(&Wanted::new(folder.path(), DIRECTORY, names)).into_iter().collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found.into_iter().map(|(file, _)| file).collect::<Vec<_>>(), [one, two]);
+    assert!(
+        stand_ins(&Wanted::new(Path::new("/no/such/folder"), DIRECTORY, vec!["a.test".into()])).is_empty()
+    );
+}
+
 /// What a child process of a test does: writes into this store without end. Set by the tests below.
 const WRITE_INTO: &str = "WEIR_TEST_WRITE_INTO";
 

@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_secs(12 * 3600);
 const TAKEN: Duration = Duration::from_secs(10);
 /// How often an authority is asked for its advice, at most and at least.
 const ADVICE: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+/// How often a reload is asked for that was refused.
+const RELOAD_EVERY: Duration = Duration::from_secs(3600);
 /// Renewals that may wait for a reload.
 const QUEUE: usize = 16;
 
@@ -86,11 +88,21 @@ struct Entry {
     /// When the authority would have it renewed, and when it is asked again.
     advised: Option<SystemTime>,
     ask_again: SystemTime,
+    /// When a reload was asked for last, so that the certificate is served.
+    told: Option<SystemTime>,
 }
 
 impl Entry {
     fn new(now: SystemTime) -> Self {
-        Entry { next: now, held: false, failures: 0, problem: None, advised: None, ask_again: now }
+        Entry {
+            next: now,
+            held: false,
+            failures: 0,
+            problem: None,
+            advised: None,
+            ask_again: now,
+            told: None,
+        }
     }
 }
 
@@ -194,7 +206,7 @@ impl Task {
             if !until(due).is_zero() {
                 (entry.failures, entry.problem) = (0, None);
                 entry.next = due.min(entry.ask_again).min(SystemTime::now() + LOOK);
-                return;
+                return self.have_served(wanted, certificate).await;
             }
         }
         if let Some(taken) = taken {
@@ -216,6 +228,25 @@ impl Task {
         }
     }
 
+    /// Asks for a reload where another certificate is served: the last reload was refused, or another process has put
+    /// this one into the store.
+    async fn have_served(&mut self, wanted: &Wanted, certificate: &Certificate) {
+        let served = self.board.status().certificates;
+        if served.iter().any(|served| served.fingerprint == certificate.fingerprint) {
+            return;
+        }
+        let entry = self.entry(wanted);
+        let now = SystemTime::now();
+        if entry.told.is_none_or(|told| now.duration_since(told).is_ok_and(|since| since >= RELOAD_EVERY)) {
+            entry.told = Some(now);
+            let cause = format!("acme: certificate for {} is not served yet", wanted.title());
+            // Nobody listens any more at the end.
+            let _ = self.tell.send(cause).await;
+        }
+        let entry = self.entry(wanted);
+        entry.next = entry.next.min(now + RELOAD_EVERY);
+    }
+
     async fn obtain(&mut self, settings: &Settings, wanted: &Wanted) -> Result<(), Failed> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let authority = match self.authority.take() {
@@ -229,7 +260,8 @@ impl Task {
     async fn obtained(&mut self, wanted: &Wanted, is_new: bool) {
         let entry = self.entry(wanted);
         // The next look finds when it is to be renewed.
-        *entry = Entry { held: true, ..Entry::new(SystemTime::now()) };
+        let now = SystemTime::now();
+        *entry = Entry { held: true, told: Some(now), ..Entry::new(now) };
         let what = if is_new { "obtained" } else { "renewed" };
         let cause = format!("acme: certificate for {} {what}", wanted.title());
         tracing::info!("{cause}");
@@ -297,7 +329,7 @@ impl Task {
         let entry = self.entry(wanted);
         entry.ask_again = now + ADVICE.1;
         if let Some((start, end, again)) = advice {
-            entry.advised = Some(schedule::within(start, end, &certificate.fingerprint));
+            entry.advised = Some(schedule::advised(certificate, start, end));
             entry.ask_again = now + again.clamp(ADVICE.0, ADVICE.1);
         }
     }

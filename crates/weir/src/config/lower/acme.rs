@@ -8,7 +8,7 @@ use rustls::pki_types::DnsName;
 use weir_core::spec;
 
 use super::Lower;
-use crate::acme::store::{Kept, kept};
+use crate::acme::store::{Kept, kept, stand_ins};
 use crate::acme::{Challenge, Settings, Wanted};
 use crate::certs;
 use crate::config::document::At;
@@ -24,6 +24,8 @@ pub struct Placeholder {
     pub wanted: Wanted,
     /// Of the one that weir made, SHA-256.
     pub fingerprint: String,
+    /// Of others that serve some of its names meanwhile, SHA-256.
+    pub stand_ins: Vec<String>,
     /// Why what is kept of it cannot serve. None: nothing is kept.
     pub problem: Option<String>,
 }
@@ -91,8 +93,8 @@ impl Lower<'_> {
         })
     }
 
-    /// The certificate of a listener with `acme`: what is kept of it, or else one that weir makes.
-    pub fn acme_certificate(&mut self, raw: &raw::ServerTls, at: &At) -> Option<spec::Certificate> {
+    /// The certificate of a listener with `acme`: what is kept of it, or else others for its names and one that weir makes.
+    pub fn acme_certificates(&mut self, raw: &raw::ServerTls, at: &At) -> Option<Vec<spec::Certificate>> {
         let written = raw.acme.as_slice();
         if written.is_empty() {
             return None;
@@ -122,10 +124,8 @@ impl Lower<'_> {
         }
         let problem = match kept(&wanted) {
             Kept::Certificate(certificate) => {
-                if let Some(leaf) = certificate.key.cert.first() {
-                    self.certificate_files.insert(weir_core::tls::fingerprint(leaf), wanted.file);
-                }
-                return Some(certificate);
+                self.note_file(&certificate, wanted.file);
+                return Some(vec![certificate]);
             }
             Kept::Nothing => None,
             Kept::Unreadable(problem) | Kept::Broken(problem) => {
@@ -133,10 +133,16 @@ impl Lower<'_> {
                 Some(problem)
             }
         };
-        let made = self.certified(certs::self_signed(&wanted.names), &at);
-        let (certificate, fingerprint) = made?;
-        self.placeholders.push(Placeholder { wanted, fingerprint, problem });
-        Some(certificate)
+        let (made, fingerprint) = self.certified(certs::self_signed(&wanted.names), &at)?;
+        let (mut certificates, mut prints) = (Vec::new(), Vec::new());
+        for (file, certificate) in stand_ins(&wanted) {
+            prints.extend(certificate.key.cert.first().map(|leaf| weir_core::tls::fingerprint(leaf)));
+            self.note_file(&certificate, file);
+            certificates.push(certificate);
+        }
+        certificates.push(made);
+        self.placeholders.push(Placeholder { wanted, fingerprint, stand_ins: prints, problem });
+        Some(certificates)
     }
 
     fn acme_name(&mut self, name: &str, at: &At) -> Option<String> {

@@ -76,7 +76,7 @@ impl Lower<'_> {
                 certificates.extend(self.certificate(cert, key, &at.key("cert"), &at.key("key")));
             }
         }
-        certificates.extend(self.acme_certificate(raw, at));
+        certificates.extend(self.acme_certificates(raw, at).unwrap_or_default());
         certificates
     }
 
@@ -90,10 +90,8 @@ impl Lower<'_> {
         let cert_path = self.reference(cert, cert_at)?;
         let key_path = self.reference(key, key_at)?;
         let loaded = certs::load_certificate(&cert_path, &key_path);
-        if let Ok(certificate) = &loaded
-            && let Some(leaf) = certificate.key.cert.first()
-        {
-            self.certificate_files.insert(weir_core::tls::fingerprint(leaf), cert_path.clone());
+        if let Ok(certificate) = &loaded {
+            self.note_file(certificate, cert_path.clone());
         }
         // Which of the two is wrong is told by the file that the error names.
         let at = match &loaded {
@@ -101,6 +99,13 @@ impl Lower<'_> {
             _ => cert_at,
         };
         self.certified(loaded, at)
+    }
+
+    /// Remembers where a certificate was read from.
+    pub fn note_file(&mut self, certificate: &spec::Certificate, file: PathBuf) {
+        if let Some(leaf) = certificate.key.cert.first() {
+            self.certificate_files.insert(weir_core::tls::fingerprint(leaf), file);
+        }
     }
 
     /// What was read, or its error told.
