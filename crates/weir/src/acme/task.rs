@@ -274,8 +274,11 @@ impl Task {
         entry.failures = entry.failures.saturating_add(1);
         let wait = schedule::back_off(entry.failures, failed.wait);
         entry.next = SystemTime::now() + wait;
-        tracing::error!("acme: {}: {failed}; tried again in {} s", wanted.title(), wait.as_secs());
         entry.problem = Some(failed.to_string());
+        // Who reads the log may ask at once.
+        let settings = self.settings.borrow().clone();
+        self.show(settings.as_deref());
+        tracing::error!("acme: {}: {failed}; tried again in {} s", wanted.title(), wait.as_secs());
     }
 
     fn wait_for_store(&mut self, wanted: &Wanted, problem: String) {
