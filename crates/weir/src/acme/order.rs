@@ -119,12 +119,11 @@ impl Authority {
         let told = |error| told(&self.https, "the order", error);
         let names: Vec<Identifier> = wanted.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
         let mut order = self.account.new_order(&NewOrder::new(&names)).await.map_err(told)?;
-        let mut pending = Vec::new();
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let authorization = authorization.map_err(told)?;
-            pending.extend(self.answer(authorization, settings.challenge, challenges).await?);
-        }
+        let pending = match self.answer_all(&mut order, settings.challenge, challenges).await {
+            Ok(pending) => pending,
+            // It may have looked at the first name before it heard of the second.
+            Err(error) => return Err(refusal(&mut order).await.map_or(error, Failed::new)),
+        };
         let retries = RetryPolicy::new().backoff(1.5).timeout(PATIENCE);
         let ready = order.poll_ready(&retries).await;
         drop(pending);
@@ -144,6 +143,22 @@ impl Authority {
         order.finalize_csr(&request).await.map_err(told)?;
         let chain = order.poll_certificate(&retries).await.map_err(told)?;
         Ok((key, chain))
+    }
+
+    /// Gives the answers to the challenges of all names.
+    async fn answer_all(
+        &self,
+        order: &mut Order,
+        kind: Challenge,
+        challenges: &Arc<Challenges>,
+    ) -> Result<Vec<Pending>, Failed> {
+        let mut pending = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let authorization = authorization.map_err(|error| told(&self.https, "the order", error))?;
+            pending.extend(self.answer(authorization, kind, challenges).await?);
+        }
+        Ok(pending)
     }
 
     /// Gives the answer to the challenge of one name, and says so.
