@@ -165,6 +165,7 @@ fn follow(pipe: impl Read + Send + 'static, lines: Arc<Lines>) -> JoinHandle<()>
 }
 
 /// The output of a command that ends by itself.
+#[derive(Clone, Debug)]
 pub struct Output {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::PATIENCE;
 use crate::process::{self, Output, Process};
 
 /// The root of the repository.
@@ -60,6 +62,8 @@ pub struct Weir {
     process: Process,
     addresses: HashMap<String, SocketAddr>,
     directory: TempDir,
+    /// What it was started with.
+    config: PathBuf,
     seen: usize,
 }
 
@@ -101,7 +105,16 @@ impl Weir {
                 _ => None,
             }
         });
-        Weir { process, addresses, directory, seen: 0 }
+        let config = directory.path().join("weir.toml");
+        Weir { process, addresses, directory, config, seen: 0 }
+    }
+
+    /// The same with the configuration at this path, which is in the folder.
+    pub fn start_at(directory: TempDir, config: &str) -> Self {
+        let path = directory.path().join(config);
+        let mut command = command(&["run", "--config"]);
+        command.arg(&path);
+        Weir { config: path, ..Self::start_command(directory, &mut command) }
     }
 
     /// Where a listener is bound.
@@ -141,8 +154,9 @@ impl Weir {
     /// # Panics
     /// When it is refused.
     pub fn reload(&mut self, config: &str) {
-        write_config(&self.directory, config);
         let mut from = self.process.lines().len();
+        // That the file has changed may be seen before the signal: then the signal changes nothing.
+        write_config(&self.directory, config);
         self.process.signal(Signal::HUP);
         let serves = self.process.line_from(&mut from, "that the configuration was taken", |line| {
             let refused = line.contains("the configuration was not changed").then_some(false);
@@ -153,8 +167,40 @@ impl Weir {
 
     /// What `weir status` tells of it.
     pub fn status(&self) -> Output {
-        let config = self.directory.path().join("weir.toml");
-        run(&["status", "--config", config.to_str().expect("temporary folders have plain names")])
+        self.ask(&["status"])
+    }
+
+    /// Runs a command that asks a running weir: `status`, `reload`, `rollback`.
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        let mut all = arguments.to_vec();
+        all.extend(["--config", self.config.to_str().expect("temporary folders have plain names")]);
+        run(&all)
+    }
+
+    /// The same for JSON: what it answers.
+    ///
+    /// # Panics
+    /// When it answers none.
+    pub fn ask_json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let output = self.ask(&all);
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Asks for the status until it is as wanted.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub fn wait_for_status(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.ask_json(&["status"]);
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what} never came: {status:#}");
+        }
     }
 
     /// SIGTERM, and how it ended.

@@ -1,9 +1,11 @@
-//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`.
+//! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`,
+//! `cargo xtask soak`.
 
 mod fuzz;
 mod graph;
 mod process;
 mod setup;
+mod soak;
 mod test;
 mod types;
 
@@ -46,6 +48,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Put load on weir, or a peer, while its configuration, scripts and certificates change; `--help` tells more
+    #[command(disable_help_flag = true)]
+    Soak {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Task::Types => types::write(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
+        Task::Soak { arguments } => soak::soak(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

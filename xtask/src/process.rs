@@ -1,6 +1,6 @@
 //! Running other programs, always in the root of the repository.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,11 @@ pub(crate) fn command(program: &str) -> Command {
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
     command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Whether a program is on the `PATH` (or in a folder for administrators that is not on it).

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::process::{cargo, installed, root, run};
+use crate::process::{cargo, installed, run, target};
 use crate::{graph, setup};
 
 /// Tells the end-to-end tests to run the long suites whole.
@@ -34,9 +34,8 @@ const STEPS: &[Step] = &[
     ("tools of the end-to-end tests", |_| setup::run()),
     ("end-to-end tests", |full| {
         run(cargo().args(["build", "--package", "weir", "--locked"]))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
         let mut tests = tests();
-        tests.env("WEIR_BIN", root().join(target).join("debug/weir")).args(["--package", "weir-tests"]);
+        tests.env("WEIR_BIN", target().join("debug/weir")).args(["--package", "weir-tests"]);
         if full {
             tests.env(FULL, "1");
         } else {

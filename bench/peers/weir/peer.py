@@ -5,7 +5,7 @@ from harness import HERE, Peer
 
 class Weir(Peer):
     name = "weir"
-    modes = ("base", "lua")
+    modes = ("base", "lua", "many")
     gen2 = 'response_headers = { set = { x-gen = "{gen}" } }'
     # `cargo xtask bench` builds it; WEIR_BIN measures another build.
     binary = os.environ.get("WEIR_BIN", os.path.join(HERE, "../target/release/weir"))
@@ -13,6 +13,8 @@ class Weir(Peer):
     def vars(self):
         if self.mode == "base":
             return {"plugins": "", "scripts": "", "upstream_b": ""}
+        if self.mode == "many":
+            return {"plugins": "", "scripts": self.many(), "upstream_b": ""}
         return {
             "plugins": 'plugins = ["route"]',
             "scripts": f'[plugins.route]\npath = "{self.dir}/route.lua"',
@@ -21,6 +23,23 @@ endpoints = ["{self.up_b}"]
 pool = {{ max_idle = 8192, idle_timeout = "10m" }}
 timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}''',
         }
+
+    def many(self):
+        """1,000 routes and 50 scripts, each another than in the generation before."""
+        with open(f"{self.dir}/route.lua") as f:
+            script = f.read()
+        for i in range(50):
+            with open(f"{self.run}/{i}.lua", "w") as f:
+                f.write(f"-- generation {self.generation}\n{script}")
+        routes = "".join(f'''
+[[routes]]
+name = "r{i}"
+path_prefix = "/r{i}"
+upstream = "a"
+plugins = ["p{i % 50}"]
+response_headers = {{ set = {{ x-gen = "{self.generation}" }} }}
+''' for i in range(1000))
+        return routes + "".join(f'\n[plugins.p{i}]\npath = "{self.run}/{i}.lua"\n' for i in range(50))
 
     def argv(self):
         return [self.binary, "run", "--config", self.render("base.toml")]

@@ -47,6 +47,8 @@ pub enum Kind {
     Idle,
     /// weir was told to stop before a relay had ended. 503.
     Stopped,
+    /// A relay was to end because of a changed configuration. 503.
+    Reloaded,
     /// A version of HTTP other than 1.0, 1.1 and 2. 505.
     VersionNotSupported,
     /// The client went away. Logged as 499.
@@ -93,6 +95,7 @@ impl Kind {
             Kind::HeadTooLarge => (Downstream, 431, "head_too_large"),
             Kind::Idle => (Downstream, 408, "idle"),
             Kind::Stopped => (Internal, 503, "stopped"),
+            Kind::Reloaded => (Internal, 503, "reloaded"),
             Kind::VersionNotSupported => (Downstream, 505, "version_not_supported"),
             Kind::ClientGone => (Downstream, 499, "client_gone"),
             Kind::Connect => (Upstream, 502, "connect_failed"),

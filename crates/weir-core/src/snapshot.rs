@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use weir_plugin::Plugin;
 
 use crate::challenges::Challenges;
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
-use crate::spec::{Proxy, Spec};
+use crate::spec::{Proxy, Reload, Spec};
 use crate::upstream::Group;
 
 /// One generation of all that workers read. A request sees one snapshot from its first byte to its last.
@@ -30,12 +31,49 @@ pub struct Snapshot {
     pub groups: HashMap<Arc<str>, Arc<Group>>,
     /// What holds for every request.
     pub proxy: Proxy,
+    /// What becomes of relays when this one is published.
+    pub reload: Reload,
     /// Headers by which any listener tells upstreams who a client is: removed from what clients send.
     pub identity_headers: Vec<HeaderName>,
     /// Challenges of ACME that plain HTTP listeners answer before they route.
     pub challenges: Option<Arc<Challenges>>,
     /// Where records of exchanges go; `None`: no record is made.
     pub access_log: Option<Arc<dyn AccessLog>>,
+    /// What comes of its exchanges, while somebody wants to know.
+    pub outcomes: Outcomes,
+}
+
+/// Counts exchanges of a snapshot that have ended, while somebody wants to know: else the workers would write to one
+/// cache line for nobody.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    watched: AtomicBool,
+    requests: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Outcomes {
+    /// Counts from now on, or no more. What was counted stays.
+    pub fn watch(&self, on: bool) {
+        self.watched.store(on, Ordering::Relaxed);
+    }
+
+    /// How many have ended, and how many of them with a status of 500 or more.
+    pub fn counts(&self) -> (u64, u64) {
+        let failed = self.failed.load(Ordering::Acquire);
+        (self.requests.load(Ordering::Relaxed), failed)
+    }
+
+    /// An exchange has ended with this status.
+    pub(crate) fn count(&self, status: StatusCode) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            if status.is_server_error() {
+                // So that never more failures are seen than requests.
+                self.failed.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
 }
 
 /// A snapshot as a worker holds it: the count of references that requests change is the worker's own, so that no two
@@ -105,9 +143,11 @@ impl Snapshot {
             listeners,
             groups,
             proxy: spec.proxy.clone(),
+            reload: spec.reload,
             identity_headers,
             challenges: spec.challenges.clone(),
             access_log,
+            outcomes: Outcomes::default(),
         })
     }
 
@@ -115,5 +155,26 @@ impl Snapshot {
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
         let of_listeners = self.connect_plugins.values().flat_map(|plugins| plugins.iter());
         self.router.plugins().chain(of_listeners)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_counted_while_somebody_wants_to_know() {
+        let outcomes = Outcomes::default();
+        let served = |statuses: &[u16]| {
+            for status in statuses {
+                outcomes.count(StatusCode::from_u16(*status).expect("a status"));
+            }
+            outcomes.counts()
+        };
+        assert_eq!(served(&[500, 200]), (0, 0));
+        outcomes.watch(true);
+        assert_eq!(served(&[200, 404, 499, 500, 503]), (5, 2));
+        outcomes.watch(false);
+        assert_eq!(served(&[502]), (5, 2));
     }
 }

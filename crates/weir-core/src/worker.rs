@@ -12,15 +12,19 @@ use weir_plugin::Connection;
 
 use crate::instances::Instances;
 use crate::listen::limits::Hold;
+use crate::relay::{Carrier, Control, Registry};
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
 
-/// How far the process is on its way to the end.
+/// How far the process, or a listener, is on its way to the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Connections are accepted and kept.
     #[default]
     Serving,
+    /// The listener is gone: no new connections; each ends after its next response, or when it has been idle for as long
+    /// as it may.
+    Leaving,
     /// No new connections; idle ones close, busy ones end after what is under way.
     Draining,
     /// The drain time is over: relays are closed with 1001, everything else is cut.
@@ -41,6 +45,7 @@ pub struct Worker {
     /// Idle connections to upstreams.
     pub pools: Pools,
     stage: watch::Receiver<Stage>,
+    relays: Arc<Registry>,
     next_id: Cell<u64>,
     /// Open connections by id. Tasks of a connection share its hold: it is open until the last has ended.
     open: RefCell<HashMap<u64, Rc<Hold>>>,
@@ -58,8 +63,13 @@ pub(crate) struct Open {
 }
 
 impl Worker {
-    /// A worker that reads `published` and follows `stage`.
-    pub fn new(index: usize, published: Arc<ArcSwap<Snapshot>>, stage: watch::Receiver<Stage>) -> Rc<Self> {
+    /// A worker that reads `published` and follows `stage`; its relays are in `relays`.
+    pub(crate) fn new(
+        index: usize,
+        published: Arc<ArcSwap<Snapshot>>,
+        stage: watch::Receiver<Stage>,
+        relays: Arc<Registry>,
+    ) -> Rc<Self> {
         let current = RefCell::new(Rc::new(published.load_full()));
         let worker = Rc::new(Worker {
             index,
@@ -69,6 +79,7 @@ impl Worker {
             no_name: "".into(),
             pools: Pools::default(),
             stage,
+            relays,
             next_id: Cell::new((index as u64) << 48),
             open: RefCell::default(),
         });
@@ -105,14 +116,20 @@ impl Worker {
         id
     }
 
-    /// How far the process is on its way to the end.
-    pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
-    }
-
     /// To be told when the stage changes.
     pub fn follow_stage(&self) -> watch::Receiver<Stage> {
         self.stage.clone()
+    }
+
+    /// Enters a relay that is about to run here, opened by a snapshot of this generation.
+    pub(crate) fn enter(&self, carrier: Carrier, generation: u64) -> Control {
+        let control = self.relays.enter(self.index, carrier, generation);
+        let newest = self.snapshot();
+        if newest.generation != generation {
+            // Published while it was being opened.
+            self.relays.reconcile_one(&control, &newest);
+        }
+        control
     }
 
     /// Runs `work` as a task of its own that belongs to a connection. The connection counts as open (for limits,

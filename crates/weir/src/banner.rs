@@ -42,6 +42,10 @@ impl Banner<'_> {
                 out,
                 "configuration {source}; edit it and start weir again, `weir check` tells whether it is right"
             ),
+            Source::Path(_) if self.plan.reload.watch => writeln!(
+                out,
+                "configuration {source}; changes are taken as they are saved, `weir check {source}` tells whether they are right"
+            ),
             Source::Path(_) => writeln!(
                 out,
                 "configuration {source}; `kill -HUP {}` takes changes, `weir check {source}` tells whether they are right",

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender};
 use weir_core::Server;
-use weir_core::server::{BindError, Drained};
+use weir_core::server::{BindError, Drained, StartError};
 use weir_core::spec::{ListenAddress, Spec};
 
 use crate::acme::{self, Renewals};
@@ -20,9 +21,11 @@ use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
+use crate::config::inputs::Inputs;
 use crate::config::lower::Placeholder;
+use crate::config::outline::Outline;
 use crate::expiry;
-use crate::reload::Reloader;
+use crate::reload::{self, Ask, Order, Reloader, Trouble};
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
 
@@ -37,7 +40,7 @@ pub const EXIT_CUT: u8 = 3;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a configuration comes to: everything that `run` needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What the data plane is asked for.
     pub spec: Spec,
@@ -64,6 +67,12 @@ pub struct Plan {
     pub admin: admin::Settings,
     /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
+    /// What it was read from.
+    pub inputs: Inputs,
+    /// What is written in it, to be compared.
+    pub outline: Outline,
+    /// How it is read again.
+    pub reload: reload::Settings,
 }
 
 /// Where something is set in the configuration.
@@ -127,18 +136,29 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         .map_err(|e| Failure::start("cannot make an event loop", e))?;
     let ended = control.block_on(async {
         let signals = Signals::new().map_err(|e| Failure::start("cannot listen for signals", e))?;
-        let server = Server::start(snapshot, plan.spec.workers).map_err(|e| Failure {
-            message: explain(&e, plan.origins.get(&e.listener)),
-            code: EXIT_FAILED,
+        let server = Server::start(snapshot, plan.spec.workers).map_err(|error| match error {
+            StartError::Bind(errors) => {
+                let lines: Vec<_> = errors.iter().map(|error| explain(error, &plan)).collect();
+                Failure { message: lines.join("\nerror: "), code: EXIT_FAILED }
+            }
+            StartError::Threads(error) => Failure::start("cannot start the workers", error),
         })?;
-        let board = Board::new(&plan, server.workers());
-        let _admin = open_admin(&plan, &board)?;
+        let board = Board::new(&plan, server.workers(), Some(server.publisher()));
+        let (sender, orders) = reload::orders();
+        let _admin = open_admin(&plan, &board, sender)?;
         tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
         let renewals = Renewals::start(&plan, assembler.challenges(), board.clone());
         let reloader = Reloader::new(plan, assembler, server.publisher(), board);
-        Ok(serve(server, reloader, renewals, signals, &Logs { access: access_log.as_ref(), program: log })
-            .await)
+        Ok(serve(
+            server,
+            reloader,
+            renewals,
+            signals,
+            orders,
+            &Logs { access: access_log.as_ref(), program: log },
+        )
+        .await)
     });
     // A configuration that is still being read must not hold the end.
     control.shutdown_background();
@@ -151,10 +171,10 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
 }
 
 /// The admin socket. Without the one that nobody asked for weir serves all the same.
-fn open_admin(plan: &Plan, board: &Board) -> Result<Option<Admin>, Failure> {
+fn open_admin(plan: &Plan, board: &Board, orders: Sender<Order>) -> Result<Option<Admin>, Failure> {
     let Some((path, mode)) = plan.admin.socket(&plan.source) else { return Ok(None) };
     let socket = path.display();
-    match Admin::start(&path, mode, board.clone()) {
+    match Admin::start(&path, mode, board.clone(), orders) {
         Ok(admin) => Ok(Some(admin)),
         Err(error) if plan.admin == admin::Settings::Default => {
             tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
@@ -178,30 +198,35 @@ async fn serve(
     mut reloader: Reloader,
     mut renewals: Renewals,
     mut signals: Signals,
+    mut orders: Receiver<Order>,
     logs: &Logs<'_>,
 ) -> Drained {
-    let mut watcher = Watcher::new(reloader.plan());
+    let mut watcher = Watcher::new();
+    watcher.follow(reloader.inputs());
     let signal = loop {
         let asked = tokio::select! {
             asked = signals.next(logs) => asked,
-            cause = renewals.renewed() => Asked::Reload(cause),
-            changed = watcher.changed() => Asked::Reload(format!("{} changed", changed.display())),
+            // What changes while it is read is taken with the next round.
+            changed = watcher.changed() => Asked::Changed(changed.to_string()),
+            cause = renewals.renewed() => Asked::Changed(cause),
+            Some(order) = orders.recv() => Asked::Order(order),
+            trouble = reloader.trouble() => Asked::TakeBack(trouble),
         };
-        match asked {
-            Asked::Stop(signal) => break signal,
-            Asked::Reload(cause) => {
-                watcher.renew();
-                tokio::select! {
-                    () = reloader.reload(&cause) => {
-                        watcher.follow(reloader.plan());
-                        renewals.follow(reloader.plan());
-                    }
-                    // The next SIGHUP waits until this one is done with.
-                    signal = signals.stop(logs) => break signal,
-                }
+        if let Asked::Stop(signal) = asked {
+            break signal;
+        }
+        watcher.renew();
+        tokio::select! {
+            () = carry_out(asked, &mut reloader) => {
+                watcher.follow(reloader.inputs());
+                renewals.follow(reloader.plan());
             }
+            // The next SIGHUP and the next order wait until this one is done with.
+            signal = signals.stop(logs) => break signal,
         }
     };
+    // Who waits for an answer is told that there will be none.
+    drop(orders);
     let drain = reloader.drain();
     tracing::info!(
         signal,
@@ -226,6 +251,26 @@ async fn serve(
     drained
 }
 
+/// Does what is asked for, and tells who asked what came of it.
+async fn carry_out(asked: Asked, reloader: &mut Reloader) {
+    match asked {
+        Asked::Stop(_) => {}
+        Asked::Changed(cause) => drop(reloader.changed(&cause).await),
+        Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
+        Asked::TakeBack(trouble) => drop(reloader.take_back(trouble).await),
+        Asked::Order(Order { ask, answer }) => {
+            let cause = match ask {
+                Ask::Reload => "weir reload",
+                Ask::DryRun => "weir reload --dry-run",
+                Ask::Rollback { .. } => "weir rollback",
+            };
+            let change = reloader.asked(cause, ask).await;
+            // It may have gone away.
+            let _ = answer.send(change);
+        }
+    }
+}
+
 /// The logs that SIGUSR1 opens anew.
 struct Logs<'a> {
     access: Option<&'a AccessLogger>,
@@ -247,7 +292,13 @@ enum Asked {
     /// To stop; the signal's name.
     Stop(&'static str),
     /// To read the configuration again, and why.
-    Reload(String),
+    Reload(&'static str),
+    /// The same because of what has changed.
+    Changed(String),
+    /// What came by the admin socket.
+    Order(Order),
+    /// To take the last change back.
+    TakeBack(Trouble),
 }
 
 /// The signals that weir listens to.
@@ -274,7 +325,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
                 _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
-                _ = self.hangup.recv() => return Asked::Reload("SIGHUP".to_owned()),
+                _ = self.hangup.recv() => return Asked::Reload("SIGHUP"),
                 _ = self.user.recv() => logs.reopen(),
             }
         }
@@ -293,7 +344,7 @@ impl Signals {
 }
 
 /// Why a listener could not be bound, and what can be done about it.
-fn explain(error: &BindError, origin: Option<&Origin>) -> String {
+pub(crate) fn explain(error: &BindError, plan: &Plan) -> String {
     let mut text = format!(
         "cannot listen on {} (listener {}): {}",
         banner::address(&error.address),
@@ -319,7 +370,7 @@ fn explain(error: &BindError, origin: Option<&Origin>) -> String {
         text.push_str("\n  ");
         text.push_str(&hint);
     }
-    if let Some(Origin { file, line, key }) = origin {
+    if let Some(Origin { file, line, key }) = plan.origins.get(&error.listener) {
         text.push_str(&format!("\n  {file}:{line}: `{key}` sets it"));
     }
     text
@@ -353,8 +404,8 @@ mod tests {
             ),
             (unix, ErrorKind::AddrInUse, ["unix:/run/weir.sock", "another process", "web"]),
         ] {
-            let text =
-                explain(&BindError { listener: "web".into(), address, source: kind.into() }, Some(&origin));
+            let plan = Plan { origins: [("web".into(), origin.clone())].into(), ..Plan::default() };
+            let text = explain(&BindError { listener: "web".into(), address, source: kind.into() }, &plan);
             for part in expected.into_iter().chain(["config/weir.toml:7: `listeners.web.address`"]) {
                 assert!(text.contains(part), "{part:?} is not in: {text}");
             }

@@ -1,133 +1,203 @@
-//! Watching the files of plugins and of their tests. Folders are watched, not files: editors and deployments put another file in the
-//! place of one, or point a link elsewhere.
+//! Watching what a configuration was read from. Folders are watched, not files: editors and deployments put another
+//! file in the place of one, or point a link elsewhere. So the folder of each file is watched, and that of each link
+//! on the way to it.
 
-use std::collections::BTreeMap;
+mod places;
+
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
 
-use crate::run::Plan;
+use crate::config::inputs::Inputs;
+use places::Places;
 
 /// A change is taken once nothing has changed for so long.
 const QUIET: Duration = Duration::from_millis(100);
 /// A change is taken after so long, quiet or not.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Tells when a file of a plugin has changed.
+/// Tells when something that was read has changed.
 pub struct Watcher {
     /// None where the system cannot watch.
     watcher: Option<RecommendedWatcher>,
-    folders: BTreeMap<PathBuf, RecursiveMode>,
-    changes: UnboundedReceiver<PathBuf>,
-    /// What has changed, and when the first of it did, until it is told.
-    pending: Option<(PathBuf, Instant)>,
+    heard: Arc<Heard>,
+    /// What is watched.
+    folders: BTreeSet<PathBuf>,
+    inputs: Vec<Inputs>,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The first of it.
+    pub path: PathBuf,
+    /// Whether there is more.
+    pub more: bool,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.more { " and more" } else { "" };
+        write!(f, "{}{more} changed", self.path.display())
+    }
+}
+
+/// Between the thread that hears of changes and whoever waits for them.
+#[derive(Default)]
+struct Heard {
+    state: Mutex<State>,
+    woken: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// What matters.
+    places: Places,
+    seen: Option<Seen>,
+}
+
+/// Changes that nobody was told of yet.
+struct Seen {
+    changed: Changed,
+    first: Instant,
+    last: Instant,
 }
 
 impl Watcher {
-    /// Watches the files of a plan's plugins. Where that is not possible the log says so, and SIGHUP remains.
-    pub fn new(plan: &Plan) -> Self {
-        Self::over(&paths(plan))
+    /// Watches nothing yet. Where the system cannot watch the log says so, and SIGHUP and `weir reload` remain.
+    pub fn new() -> Self {
+        let heard: Arc<Heard> = Arc::default();
+        let hears = heard.clone();
+        let watcher = notify::recommended_watcher(move |event| hears.event(event));
+        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "cannot watch for changes")).ok();
+        Watcher { watcher, heard, folders: BTreeSet::new(), inputs: Vec::new() }
     }
 
-    /// Watches these files and folders.
-    pub fn over(paths: &[PathBuf]) -> Self {
-        let (tell, changes) = unbounded_channel();
-        let watcher = notify::recommended_watcher(move |event| heard(event, &tell));
-        let watcher =
-            watcher.inspect_err(|error| tracing::warn!(%error, "cannot watch the files of plugins")).ok();
-        let mut watcher = Watcher { watcher, folders: BTreeMap::new(), changes, pending: None };
-        watcher.look_at(paths);
-        watcher
-    }
-
-    /// Watches the files of this plan's plugins instead.
-    pub fn follow(&mut self, plan: &Plan) {
-        self.look_at(&paths(plan));
-    }
-
-    /// Watches these files and folders instead.
-    pub fn look_at(&mut self, paths: &[PathBuf]) {
-        let mut wanted = BTreeMap::new();
-        for path in paths {
-            if path.is_dir() {
-                wanted.insert(path.clone(), RecursiveMode::Recursive);
+    /// Watches these instead. The last is what was read last: what has changed in it since then is told, too.
+    pub fn follow(&mut self, inputs: Vec<Inputs>) {
+        if inputs == self.inputs {
+            return;
+        }
+        let places = Places::of(&inputs);
+        let folders = places.folders();
+        for gone in self.folders.difference(&folders) {
+            if let Some(watcher) = &mut self.watcher {
+                // It may be gone from the disk.
+                let _ = watcher.unwatch(gone);
             }
-            let parent =
-                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            wanted.entry(parent.to_path_buf()).or_insert(RecursiveMode::NonRecursive);
         }
-        if wanted != self.folders {
-            self.watch(wanted);
+        self.heard.lock().places = places;
+        let new: Vec<PathBuf> = folders.difference(&self.folders).cloned().collect();
+        for folder in &new {
+            self.watch(folder);
         }
+        if self.watcher.is_some()
+            && let Some(stale) = inputs.last().and_then(Inputs::stale)
+        {
+            self.heard.changed(stale.to_path_buf());
+        }
+        (self.folders, self.inputs) = (folders, inputs);
     }
 
-    /// Watches anew: after a change a folder may be another under the same name. To be done before the files are read,
-    /// so that no later change is missed.
+    /// Watches anew: after a change a folder may be another under the same name, and a link may lead elsewhere. To be
+    /// done before the files are read, so that no later change is missed.
     pub fn renew(&mut self) {
-        let folders = self.folders.clone();
-        self.watch(folders);
+        let places = Places::of(&self.inputs);
+        let folders = places.folders();
+        if let Some(watcher) = &mut self.watcher {
+            for folder in &self.folders {
+                let _ = watcher.unwatch(folder);
+            }
+        }
+        self.heard.lock().places = places;
+        for folder in &folders {
+            self.watch(folder);
+        }
+        self.folders = folders;
     }
 
-    fn watch(&mut self, wanted: BTreeMap<PathBuf, RecursiveMode>) {
+    fn watch(&mut self, folder: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
-        for folder in self.folders.keys() {
-            // It may be gone from the disk.
-            let _ = watcher.unwatch(folder);
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes");
         }
-        for (folder, mode) in &wanted {
-            if let Err(error) = watcher.watch(folder, *mode) {
-                tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes of plugins");
-            }
-        }
-        self.folders = wanted;
     }
 
-    /// Waits for a change, and until the files are quiet again. What has changed first. Cancel safe.
-    pub async fn changed(&mut self) -> PathBuf {
+    /// Waits for a change, and until it is quiet again. Cancel safe.
+    pub async fn changed(&mut self) -> Changed {
         loop {
-            let Some((path, first)) = &self.pending else {
-                match self.changes.recv().await {
-                    Some(path) => self.pending = Some((path, Instant::now())),
-                    None => std::future::pending().await,
+            let until = {
+                let mut state = self.heard.lock();
+                let due = |seen: &Seen| (seen.last + QUIET).min(seen.first + LONGEST);
+                match state.seen.take_if(|seen| due(seen) <= Instant::now()) {
+                    Some(seen) => return seen.changed,
+                    None => state.seen.as_ref().map(due),
                 }
-                continue;
             };
-            let until = (Instant::now() + QUIET).min(*first + LONGEST);
-            let path = path.clone();
-            match timeout_at(until, self.changes.recv()).await {
-                Ok(Some(_)) if Instant::now() < until => {}
-                _ => {
-                    self.pending = None;
-                    return path;
-                }
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => self.heard.woken.notified().await,
             }
         }
     }
 }
 
-/// Where the plugins of a plan are.
-fn paths(plan: &Plan) -> Vec<PathBuf> {
-    plan.plugins.iter().map(|plugin| plugin.what.path.clone()).collect()
-}
-
-fn heard(event: notify::Result<Event>, tell: &UnboundedSender<PathBuf>) {
-    match event {
-        Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
-        Ok(event) => {
-            // Links of deployments have no extension; temporary files of editors have others.
-            let is_link =
-                |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
-            let matters = |path: &&PathBuf| {
-                is_link(path) || path.extension().is_none_or(|extension| extension == "lua")
-            };
-            for path in event.paths.iter().filter(matters) {
-                // Nobody listens any more at the end.
-                let _ = tell.send(path.clone());
-            }
-        }
-        Err(error) => tracing::warn!(%error, "watching the files of plugins"),
+impl Default for Watcher {
+    fn default() -> Self {
+        Self::new()
     }
 }
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the system tells, in a thread of its own.
+    fn event(&self, event: notify::Result<Event>) {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return tracing::warn!(%error, "watching for changes"),
+        };
+        // What weir itself reads is told, too.
+        let written = AccessKind::Close(AccessMode::Write);
+        if matches!(event.kind, EventKind::Access(kind) if kind != written) {
+            return;
+        }
+        let lost = event.need_rescan();
+        let first = {
+            let state = self.lock();
+            let mut matter = event.paths.iter().filter_map(|path| state.places.find(path, &event.kind));
+            // Where the system had too much to tell, anything may have changed.
+            matter.next().or_else(|| if lost { state.places.any() } else { None })
+        };
+        if let Some(path) = first {
+            self.changed(path);
+        }
+    }
+
+    fn changed(&self, path: PathBuf) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        match &mut state.seen {
+            Some(seen) => {
+                seen.last = now;
+                seen.changed.more |= seen.changed.path != path;
+            }
+            None => {
+                state.seen = Some(Seen { changed: Changed { path, more: false }, first: now, last: now });
+            }
+        }
+        drop(state);
+        self.woken.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -177,8 +177,33 @@ fn defaults_are_those_of_the_data_plane() {
     same(&spec.proxy, &weir_core::spec::Proxy::default());
     same(&spec.upstreams[0].timeouts, &weir_core::spec::UpstreamTimeouts::default());
     same(&spec.upstreams[0].retry, &weir_core::spec::Retry::default());
-    let default = weir_core::spec::Route::new("route-1", spec.routes[0].action.clone());
+    same(&spec.reload, &weir_core::spec::Reload::default());
+    let default = weir_core::spec::Route {
+        identity: spec.routes[0].identity,
+        ..weir_core::spec::Route::new("route-1", spec.routes[0].action.clone())
+    };
     same(&spec.routes[0], &default);
+}
+
+#[test]
+fn a_route_is_the_same_while_it_and_its_upstream_are() {
+    let identities = |route: &str, upstream: &str| {
+        let text = format!(
+            "[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             [[listeners]]\nname = \"tcp\"\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\n\
+             [[routes]]\nupstream = \"a\"\n{route}\n[[tcp_routes]]\nlistener = \"tcp\"\nupstream = \"a\"\n{route}\n\
+             [upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n{upstream}\n[upstreams.b]\nendpoints = [\"127.0.0.1:2\"]\n"
+        );
+        let spec = config::load(&Source::Text(text)).unwrap().plan.spec;
+        (spec.routes[0].identity, spec.tcp_routes[0].identity)
+    };
+    let (http, tcp) = identities("", "");
+    assert_eq!(identities("", ""), (http, tcp));
+    assert_eq!(identities("on_reload = \"close\"", "# a comment"), (http, tcp));
+    for (route, upstream) in [("name = \"other\"", ""), ("", "balance = \"random\"")] {
+        let (other_http, other_tcp) = identities(route, upstream);
+        assert!(other_http != http && other_tcp != tcp, "{route} {upstream}");
+    }
 }
 
 #[test]
@@ -410,7 +435,7 @@ fn the_guide_shows_what_works() {
         let mut bad = Vec::new();
         let json = Shape { schema: &schema, report: &mut report, bad: &mut bad }.document(&node);
         let raw = serde_json::from_value(json).unwrap();
-        config::lower::lower(&raw, &node, &mut report, &mut bad);
+        config::lower::lower(&raw, &node, &mut report, &mut bad, &[]);
         // The files it names are the reader's own.
         let text = report.render(false);
         let wrong = text.lines().filter(|l| l.starts_with("error") || l.starts_with("warning"));

@@ -34,8 +34,10 @@ use crate::http1::client::Downstream;
 use crate::http1::head::RequestHead;
 use crate::http1::io::Io;
 use crate::listen::CompiledListener;
+use crate::listen::limits::Census;
 use crate::net::{Deadline, Rewind, Stream};
 use crate::route::CompiledRoute;
+use crate::snapshot::Current;
 use crate::spec::Action;
 use crate::worker::{Stage, Worker};
 use crate::{http1, http2};
@@ -50,9 +52,17 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A client's connection, for all requests on it.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
+    pub(crate) census: Arc<Census>,
     pub(crate) listener: Arc<CompiledListener>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) sender: headers::Sender,
+}
+
+impl Session {
+    /// What the next request is served by.
+    pub(crate) fn snapshot(&self) -> Current {
+        self.census.snapshot(&self.worker)
+    }
 }
 
 /// What becomes of a request.
@@ -66,14 +76,15 @@ pub(crate) enum Outcome {
 
 /// Serves HTTP on an accepted connection until it ends: HTTP/2 where ALPN says so or the client opens with its
 /// preface, else HTTP/1.1. WebSockets live on in it, in little memory.
-pub async fn serve(
+pub(crate) async fn serve(
     worker: Rc<Worker>,
+    census: Arc<Census>,
     listener: Arc<CompiledListener>,
     stream: Rewind<Stream>,
     connection: Rc<Connection>,
 ) {
     let sender = headers::Sender::new(connection.peer.ip(), connection.tls.is_some());
-    let session = Session { worker, listener, connection, sender };
+    let session = Session { worker, census, listener, connection, sender };
     // Boxed, so that what a relay leaves behind of this future is small.
     if let Some(switch) = Box::pin(serve_http(session, stream)).await {
         Box::pin(switch.run()).await;
@@ -98,7 +109,7 @@ async fn serve_http(session: Session, stream: Rewind<Stream>) -> Option<Switch> 
 async fn opens_with_preface(io: &mut Io, session: &Session) -> Option<bool> {
     let undecided = |input: &[u8]| input.len() < PREFACE.len() && PREFACE.starts_with(input);
     let mut deadline = Deadline::default();
-    let mut stage = session.worker.follow_stage();
+    let mut stage = session.census.follow_stage();
     let mut draining = pin!(stage.wait_for(|stage| *stage >= Stage::Draining));
     let read = poll_fn(|cx| {
         while undecided(&io.input) {
@@ -123,7 +134,7 @@ pub(crate) async fn handle(
     deadline: &mut Deadline,
     downstream: &mut impl Downstream,
 ) -> Outcome {
-    let snapshot = session.worker.snapshot();
+    let snapshot = session.snapshot();
     let mut tally = Tally::open(session, snapshot, head);
     match exchange(session, &mut tally, body, deadline, downstream).await {
         Ok(Done::Respond(response)) => Outcome::Respond(response, tally),
@@ -134,7 +145,7 @@ pub(crate) async fn handle(
 
 /// Answers what is no request at all.
 pub(crate) fn refuse(session: &Session, error: Error) -> (Response<Body>, Tally) {
-    let mut tally = Tally::open(session, session.worker.snapshot(), admit::no_head());
+    let mut tally = Tally::open(session, session.snapshot(), admit::no_head());
     let response = answer(&mut tally, &error);
     (response, tally)
 }

@@ -142,6 +142,7 @@ impl Tally {
             tracing::debug!(request_id = ?self.x.request_id, %error, "broke off");
             self.failure = Some((error.kind(), error.detail()));
         }
+        self.snapshot.outcomes.count(self.x.status);
         if let (Some(log), Some(to)) = (&mut self.log, &self.snapshot.access_log) {
             log.timings.total = log.clock.elapsed();
             let target = log.target.to_string();

@@ -1,5 +1,6 @@
 //! WebSocket handshakes (RFC 6455, section 4) and the relays that they open.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use sha1::{Digest, Sha1};
-use tokio::sync::watch;
 use weir_plugin::Exchange;
 
 use super::forward::{self, Outgoing};
@@ -24,11 +24,10 @@ use crate::headers;
 use crate::http1::client::{self, Answer, Downstream, Patience, has_token};
 use crate::http1::head::ResponseHead;
 use crate::net::{Deadline, Stream};
-use crate::relay::{self, End, Farewell};
+use crate::relay::{self, Carrier, Control, End, Farewell};
 use crate::route::CompiledRoute;
 use crate::spec;
 use crate::upstream;
-use crate::worker::Stage;
 
 /// What is hashed with the key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -43,6 +42,7 @@ pub(super) struct Agreed {
     headers: HeaderMap,
     upstream: (Stream, Bytes),
     idle: Duration,
+    carrier: Carrier,
 }
 
 /// A connection that becomes a relay.
@@ -54,7 +54,7 @@ pub(crate) struct Switch {
     pub(crate) client: Option<(Stream, Bytes)>,
     upstream: (Stream, Bytes),
     idle: Duration,
-    stage: watch::Receiver<Stage>,
+    control: Control,
 }
 
 /// What came of a handshake with an upstream.
@@ -112,7 +112,7 @@ pub(super) fn wanted(
 /// Opens a WebSocket on an upstream: only a valid 101 makes a relay, any other answer is an ordinary response.
 pub(super) async fn open(
     session: &Session,
-    route: &CompiledRoute,
+    route: &Arc<CompiledRoute>,
     tally: &mut Tally,
     (upgrade, settings): (Upgrade, spec::WebSocket),
     deadline: &mut Deadline,
@@ -149,7 +149,8 @@ pub(super) async fn open(
     match answer.map_err(|failure| failure.error)? {
         Answer::Switched(head, stream, rest) => {
             let headers = agreed(head, &upgrade)?;
-            Ok(Opened::Agreed(Agreed { headers, upstream: (stream, rest), idle: settings.idle_timeout }))
+            let (idle, carrier) = (settings.idle_timeout, Carrier::Http(route.clone()));
+            Ok(Opened::Agreed(Agreed { headers, upstream: (stream, rest), idle, carrier }))
         }
         Answer::Response(head, body) => {
             let mut response = Response::new(body);
@@ -178,13 +179,14 @@ fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
 
 impl Switch {
     pub(super) fn new(session: &Session, mut tally: Tally, agreed: Agreed) -> Self {
-        let Agreed { mut headers, upstream, idle } = agreed;
+        let Agreed { mut headers, upstream, idle, carrier } = agreed;
         if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
             headers.append(SET_COOKIE, cookie);
         }
         tally.x.status = StatusCode::SWITCHING_PROTOCOLS;
         tally.upgraded();
-        Switch { tally, headers, client: None, upstream, idle, stage: session.worker.follow_stage() }
+        let control = session.worker.enter(carrier, tally.snapshot.generation);
+        Switch { tally, headers, client: None, upstream, idle, control }
     }
 
     /// Relays until an end, which is told to the log.
@@ -192,19 +194,12 @@ impl Switch {
         let Some((client, from_client)) = self.client.take() else { return };
         let (upstream, from_upstream) = self.upstream;
         let head = (from_client, from_upstream);
-        let relay = relay::relay(client, upstream, head, self.idle, Farewell::WebSocket, self.stage);
+        let relay = relay::relay(client, upstream, head, self.idle, Farewell::WebSocket, self.control);
         let (carried, end) = relay.await;
         self.tally.relayed(carried.to_upstream, carried.to_client);
-        let error = match end {
-            End::Closed => None,
-            End::Idle => Some(Error::new(Kind::Idle, "no byte passed for the idle timeout")),
-            End::Stopped => Some(Error::new(Kind::Stopped, "the drain time was over")),
-            End::Failed(e, true) => {
-                Some(Error::because(Kind::ClientGone, "the client's side of the relay", e))
-            }
-            End::Failed(e, false) => {
-                Some(Error::because(Kind::UpstreamClosed, "the upstream's side of the relay", e))
-            }
+        let error = match (end.reason(), end) {
+            (Some((kind, detail)), End::Failed(e, _)) => Some(Error::because(kind, detail, e)),
+            (reason, _) => reason.map(|(kind, detail)| Error::new(kind, detail)),
         };
         self.tally.end(error.as_ref());
     }

@@ -22,8 +22,9 @@ use super::sender::Sender;
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{self, Outcome, Session, Switch, Tally};
+use crate::listen::limits::Census;
 use crate::net::Deadline;
-use crate::worker::{Stage, Worker};
+use crate::worker::Stage;
 
 /// Most fields of a head, whatever the configuration says: a map takes some 24,000 and panics over it.
 const MOST_FIELDS: usize = 4096;
@@ -58,7 +59,7 @@ enum Next {
 
 impl Server<'_> {
     async fn serve(&mut self) -> Option<Switch> {
-        let mut stage = self.session.worker.follow_stage();
+        let mut stage = self.session.census.follow_stage();
         let mut draining = pin!(async move {
             // The server itself is gone when this fails: as good as draining.
             let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
@@ -94,7 +95,7 @@ impl Server<'_> {
             fields: limits.max_headers.min(MOST_FIELDS),
             blank: 0,
             begun: None,
-            worker: &self.session.worker,
+            census: &self.session.census,
         };
         poll_fn(move |cx| {
             if let Poll::Ready(head) = reader.poll(cx, &mut link.borrow_mut()) {
@@ -138,7 +139,7 @@ impl Server<'_> {
             tally.end(None);
             return Ok(Next::Close);
         }
-        keep &= self.session.worker.stage() == Stage::Serving && !tally.must_close();
+        keep &= self.session.census.stage() == Stage::Serving && !tally.must_close();
         keep &= !matches!(self.link.borrow().unread, Unread::Unknown);
         let sent = self.respond(response, is_head, version, &mut keep, &mut tally).await;
         tally.end(sent.as_ref().err());
@@ -315,7 +316,7 @@ struct HeadReader<'a> {
     blank: u8,
     /// Whether its first byte was there when last looked at.
     begun: Option<bool>,
-    worker: &'a Worker,
+    census: &'a Census,
 }
 
 impl HeadReader<'_> {
@@ -343,7 +344,7 @@ impl HeadReader<'_> {
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(None)),
-                Poll::Pending if io.input.is_empty() && self.worker.stage() >= Stage::Draining => {
+                Poll::Pending if io.input.is_empty() && self.census.stage() >= Stage::Draining => {
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => return Poll::Pending,

@@ -31,7 +31,7 @@ const SEND_BUFFER: usize = 64 << 10;
 pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
     let session = Rc::new(session);
     let limits = session.listener.spec.http.clone();
-    let mut stage = session.worker.follow_stage();
+    let mut stage = session.census.follow_stage();
     let streams = Streams::new(limits.idle_timeout);
     let service = service_fn(|request| {
         let (session, stream) = (session.clone(), streams.enter());
@@ -54,7 +54,7 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut draining = pin!(async move {
         // The server itself is gone when this fails: as good as draining.
-        let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
+        let _ = stage.wait_for(|stage| *stage >= Stage::Leaving).await;
     });
     let (mut closing, mut idle_since_active) = (false, true);
     let mut deadline = Deadline::default();

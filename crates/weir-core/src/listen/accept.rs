@@ -46,6 +46,7 @@ pub(crate) struct Accepted<S = Socket> {
 pub(crate) type Handover = (Accepted<OwnedFd>, Hold);
 
 /// A listening socket of one worker.
+#[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) census: Arc<Census>,
     /// Where it is bound; `None` for a Unix socket.
@@ -61,7 +62,8 @@ pub(crate) struct Crew {
     pub(crate) handover: Arc<[mpsc::Sender<Handover>]>,
 }
 
-/// Accepts until the stage is past [`Stage::Serving`], then what is still in the queue, and closes the socket.
+/// Accepts until the listener's stage is past [`Stage::Serving`], then what is still in the queue, and closes the
+/// socket.
 ///
 /// # Errors
 /// When the event loop cannot watch the socket.
@@ -119,7 +121,7 @@ impl Listener {
 
 impl Door {
     async fn run(mut self, listener: Listener) {
-        let mut stage = self.worker.follow_stage();
+        let mut stage = self.census.follow_stage();
         loop {
             let error = tokio::select! {
                 biased;
@@ -131,6 +133,9 @@ impl Door {
                 _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
                 () = tokio::time::sleep(BACK_OFF) => {}
             }
+        }
+        if self.census.heir().is_some() {
+            return;
         }
         // Closing the socket would reset the connections that the kernel has already made.
         let Ok(mut rest) = listener.rest() else { return };
@@ -167,21 +172,23 @@ impl Door {
 
     /// Serves a connection here or on a less busy worker, or closes it if there are too many.
     fn place(&self, socket: Socket, peer: Peer) {
-        let snapshot = self.worker.snapshot();
-        let Some(listener) = snapshot.listeners.get(&self.census.listener) else { return };
+        let mut census = &self.census;
+        while let Some(heir) = census.heir() {
+            census = heir;
+        }
+        let snapshot = census.snapshot(&self.worker);
+        let Some(listener) = snapshot.listeners.get(&census.listener) else { return };
         let here = self.worker.index;
         let chosen = match listener.spec.balance {
-            AcceptBalance::Connections if self.worker.stage() == Stage::Serving => {
-                self.crew.loads.lightest(here)
-            }
+            AcceptBalance::Connections if census.stage() == Stage::Serving => self.crew.loads.lightest(here),
             _ => here,
         };
         let permit = self.crew.handover.get(chosen).filter(|_| chosen != here);
         let permit = permit.and_then(|to| to.try_reserve().ok());
         let target = if permit.is_some() { chosen } else { here };
-        let Some(hold) = self.census.admit(listener.spec.max_connections, &self.crew.loads, target) else {
-            let refused = self.census.refused();
-            tracing::debug!(listener = %self.census.listener, %peer, refused, "too many connections");
+        let Some(hold) = census.admit(listener.spec.max_connections, &self.crew.loads, target) else {
+            let refused = census.refused();
+            tracing::debug!(listener = %census.listener, %peer, refused, "too many connections");
             return;
         };
         let local = self.local(&socket);
@@ -206,7 +213,7 @@ impl Door {
 /// Serves what other workers hand over, for as long as they live.
 pub(crate) async fn receive(worker: Rc<Worker>, mut from: mpsc::Receiver<Handover>) {
     while let Some((accepted, hold)) = from.recv().await {
-        let snapshot = worker.snapshot();
+        let snapshot = hold.census().snapshot(&worker);
         let Some(listener) = snapshot.listeners.get(&hold.census().listener) else { continue };
         let Accepted { socket, peer, local } = accepted;
         match adopt(socket, &peer) {

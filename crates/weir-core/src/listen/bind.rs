@@ -1,24 +1,20 @@
-//! Binding listeners: all of them or none.
+//! Binding listeners.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::inherited::Inherited;
-use crate::server::BindError;
 use crate::spec::{ListenAddress, Listener};
 
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// The listener's name.
-    pub(crate) name: Arc<str>,
     /// Where it is bound; `None` for a Unix socket.
     pub(crate) address: Option<SocketAddr>,
     /// One a worker, listening and not blocking.
@@ -35,38 +31,42 @@ pub(crate) struct SocketFile {
     identity: (u64, u64),
 }
 
-/// Binds every listener for so many workers. What was bound is let go again if one cannot be.
-///
-/// # Errors
-/// The first listener that could not be bound.
-pub(crate) fn bind_all<'a>(
-    listeners: impl IntoIterator<Item = &'a Listener>,
-    workers: usize,
-) -> Result<Vec<Bound>, BindError> {
-    let inherited = Inherited::from_env();
-    let mut bound = Vec::new();
-    for listener in listeners {
-        let one = bind(listener, workers, &inherited).map_err(|source| BindError {
-            listener: listener.name.clone(),
-            address: listener.address.clone(),
-            source,
-        })?;
-        bound.push(one);
-    }
-    Ok(bound)
+/// Who may have the address already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Nobody: another process there is an error.
+    Nobody,
+    /// A listener of this process, which has an address that this one is part of, or the other way round.
+    Own,
 }
 
-fn bind(listener: &Listener, workers: usize, inherited: &Inherited) -> io::Result<Bound> {
+/// Whether a place takes connections that go to an address which is bound.
+pub(crate) fn overlaps(place: &ListenAddress, bound: Option<SocketAddr>) -> bool {
+    let (ListenAddress::Tcp(place), Some(bound)) = (place, bound) else { return false };
+    let (a, b) = (place.ip(), bound.ip());
+    let meet = a == b || a.is_unspecified() || b.is_unspecified();
+    place.port() == bound.port() && place.is_ipv4() == bound.is_ipv4() && meet
+}
+
+/// Binds a listener for so many workers.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn bind(
+    listener: &Listener,
+    workers: usize,
+    inherited: &Inherited,
+    beside: Beside,
+) -> io::Result<Bound> {
     let backlog = i32::try_from(listener.backlog).unwrap_or(i32::MAX);
-    let name = listener.name.clone();
     match &listener.address {
         ListenAddress::Tcp(address) => {
-            let (address, sockets) = bind_tcp(*address, backlog, workers)?;
-            Ok(Bound { name, address: Some(address), sockets, file: None })
+            let (address, sockets) = bind_tcp(*address, backlog, workers, beside)?;
+            Ok(Bound { address: Some(address), sockets, file: None })
         }
         ListenAddress::Unix { path, mode } => {
             let (socket, file) = bind_unix(path, *mode, backlog)?;
-            Ok(Bound { name, address: None, sockets: shared(socket.into(), workers)?, file: Some(file) })
+            Ok(Bound { address: None, sockets: shared(socket.into(), workers)?, file: Some(file) })
         }
         ListenAddress::Inherited(wanted) => {
             let socket = Socket::from(inherited.socket(wanted)?);
@@ -75,7 +75,7 @@ fn bind(listener: &Listener, workers: usize, inherited: &Inherited) -> io::Resul
             if address.is_some() {
                 socket.set_tcp_nodelay(true)?;
             }
-            Ok(Bound { name, address, sockets: shared(socket.into(), workers)?, file: None })
+            Ok(Bound { address, sockets: shared(socket.into(), workers)?, file: None })
         }
     }
 }
@@ -84,8 +84,16 @@ fn bind(listener: &Listener, workers: usize, inherited: &Inherited) -> io::Resul
 ///
 /// The first is bound and listens before it is opened to others by `SO_REUSEPORT`: were it so from the start, a
 /// second weir on the same address would silently get a share of the connections instead of `EADDRINUSE`.
-fn bind_tcp(address: SocketAddr, backlog: i32, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+fn bind_tcp(
+    address: SocketAddr,
+    backlog: i32,
+    workers: usize,
+    beside: Beside,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     let first = tcp_socket(address)?;
+    if beside == Beside::Own {
+        first.set_reuse_port(true)?;
+    }
     first.bind(&address.into())?;
     first.listen(backlog)?;
     first.set_reuse_port(true)?;

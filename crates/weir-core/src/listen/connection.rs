@@ -33,9 +33,11 @@ pub(crate) async fn serve(
         }
     };
     let connection = Rc::new(connection);
+    let census = hold.census().clone();
     if let Some(plugins) = plugins {
         // Boxed, so that no room is taken for it where there are none, or when they have been asked.
-        let asked = on_connect::ask(&worker, plugins, &connection, stream, listener.spec.serve);
+        let (serve, stage) = (listener.spec.serve, census.follow_stage());
+        let asked = on_connect::ask(&worker, plugins, &connection, stream, serve, stage);
         stream = match Box::pin(asked).await {
             Ok(stream) => stream,
             Err(why) => {
@@ -48,9 +50,9 @@ pub(crate) async fn serve(
     // What comes next may leave the connection to a task of its own, which has a hold then.
     drop(hold);
     match listener.spec.serve {
-        Serve::Http => exchange::serve(worker, listener, stream, connection).await,
+        Serve::Http => exchange::serve(worker, census, listener, stream, connection).await,
         // Boxed, so that connections that are served otherwise have no room taken for it.
-        Serve::Tcp => Box::pin(layer4::serve(worker, listener, stream, connection)).await,
+        Serve::Tcp => Box::pin(layer4::serve(worker, &census, listener, stream, connection)).await,
     }
 }
 

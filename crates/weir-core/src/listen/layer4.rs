@@ -11,10 +11,11 @@ use tokio::io::AsyncReadExt;
 use weir_plugin::{Connection, Exchange};
 
 use super::CompiledListener;
+use super::limits::Census;
 use crate::error::{Blame, Error, Kind};
 use crate::log::{Record, Timings};
 use crate::net::{Deadline, Rewind, Stream};
-use crate::relay::{self, Carried, Farewell};
+use crate::relay::{self, Carried, Carrier, Farewell};
 use crate::route::CompiledTcpRoute;
 use crate::snapshot::Current;
 use crate::tls::sniff::{self, Sniff};
@@ -33,11 +34,12 @@ struct Story {
 /// Connects an accepted connection to the upstream of its route. The relay goes on in a task of its own.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
+    census: &Census,
     listener: Arc<CompiledListener>,
     stream: Rewind<Stream>,
     connection: Rc<Connection>,
 ) {
-    let mut story = Story::new(&worker, connection.clone());
+    let mut story = Story::new(&worker, census, connection.clone());
     let mut deadline = Deadline::default();
     let opened = open(&listener, stream, &mut story, &mut deadline).await;
     let Opened { client, head, upstream, choice, route } = match opened {
@@ -45,8 +47,8 @@ pub(crate) async fn serve(
         Err(error) => return story.end(&Carried::default(), Some((error.kind(), error.detail()))),
     };
     let idle = route.spec.idle_timeout;
-    let relay =
-        relay::relay(client, upstream, (head, Bytes::new()), idle, Farewell::None, worker.follow_stage());
+    let control = worker.enter(Carrier::Tcp(route), story.snapshot.generation);
+    let relay = relay::relay(client, upstream, (head, Bytes::new()), idle, Farewell::None, control);
     // On the heap, so that the task is no larger than the relay while it runs.
     let mut story = Box::new(story);
     story.exchange.status = StatusCode::OK;
@@ -148,7 +150,7 @@ async fn connect(
 }
 
 impl Story {
-    fn new(worker: &Worker, connection: Rc<Connection>) -> Self {
+    fn new(worker: &Worker, census: &Census, connection: Rc<Connection>) -> Self {
         let id = worker.next_id();
         let request_id = HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..)));
         let exchange = Exchange {
@@ -162,7 +164,7 @@ impl Story {
             started: SystemTime::now(),
             since: Instant::now(),
             timings: Timings::default(),
-            snapshot: worker.snapshot(),
+            snapshot: census.snapshot(worker),
         }
     }
 

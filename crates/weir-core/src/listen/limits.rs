@@ -4,20 +4,27 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::snapshot::{Current, Snapshot};
 use crate::spec::Listener;
+use crate::worker::{Stage, Worker};
 
 /// Clients are counted in so many tables, so that workers seldom meet at one lock.
 const SHARDS: usize = 16;
 
-/// What a listener has open, over all workers and generations.
+/// What a listener has open, over all workers and generations, and how far it is on its way to the end.
 #[derive(Debug)]
 pub(crate) struct Census {
     /// The listener's name.
     pub(crate) listener: Arc<str>,
+    stage: watch::Sender<Stage>,
+    /// The last snapshot that has this listener, once there is a newer one without it.
+    last: OnceLock<Arc<Snapshot>>,
+    /// The listener that accepts from its sockets now.
+    heir: OnceLock<Arc<Census>>,
     open: AtomicUsize,
     clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     /// Connections closed at once because a limit was reached.
@@ -58,10 +65,52 @@ impl Census {
     pub(crate) fn new(listener: Arc<str>) -> Self {
         Census {
             listener,
+            stage: watch::Sender::new(Stage::Serving),
+            last: OnceLock::new(),
+            heir: OnceLock::new(),
             open: AtomicUsize::new(0),
             clients: Default::default(),
             refused: AtomicU64::new(0),
         }
+    }
+
+    /// Whether it accepts, or lets its connections end: because the process does, or because the listener is gone.
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// To be told when the stage changes.
+    pub(crate) fn follow_stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
+    /// The snapshot by which connections of this listener are served.
+    pub(crate) fn snapshot(&self, worker: &Worker) -> Current {
+        match self.last.get() {
+            None => worker.snapshot(),
+            Some(last) => Current::new(last.clone()),
+        }
+    }
+
+    /// The listener is not in newer snapshots: its connections are served by this one.
+    pub(crate) fn keep(&self, last: Arc<Snapshot>) {
+        // It leaves only once.
+        let _ = self.last.set(last);
+    }
+
+    /// Another listener accepts from its sockets now, also who waits in their queues.
+    pub(crate) fn hand_over(&self, heir: Arc<Census>) {
+        // It leaves only once.
+        let _ = self.heir.set(heir);
+    }
+
+    /// The listener that accepts from its sockets now, if it is another.
+    pub(crate) fn heir(&self) -> Option<&Arc<Census>> {
+        self.heir.get()
     }
 
     /// Counts one more connection on a worker; `None`: the listener has as many as it may have.

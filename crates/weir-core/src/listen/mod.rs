@@ -1,11 +1,12 @@
 //! Accepting connections.
 //!
-//! In reading order: [`bind`] (sockets), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
+//! In reading order: [`bind`] (sockets), [`bindings`] (which there are, and their change), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
 //! (from an accepted socket to what serves it), [`proxy_protocol`], [`on_connect`] (plugins that are asked about a
 //! connection), [`layer4`] (bytes to an upstream).
 
 pub(crate) mod accept;
 pub(crate) mod bind;
+pub(crate) mod bindings;
 mod connection;
 mod inherited;
 mod layer4;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
 use weir_plugin::{ConnectVerdict, Connection, OnFailure, Plugin, PluginError};
 
 use crate::exchange::bounded;
@@ -34,11 +35,12 @@ pub(super) enum Refusal {
     NotStarted(#[from] PluginError),
     #[error("the client left")]
     Gone,
-    #[error("weir stops")]
+    #[error("the listener stops")]
     Draining,
 }
 
-/// Asks plugins in order whether a connection may stay. What is not to stay is closed.
+/// Asks plugins in order whether a connection may stay. What is not to stay is closed, and so is everything once the
+/// listener's `stage` is past serving.
 ///
 /// # Errors
 /// Why it is closed.
@@ -48,9 +50,9 @@ pub(super) async fn ask(
     connection: &Rc<Connection>,
     stream: Rewind<Stream>,
     serve: Serve,
+    mut stage: watch::Receiver<Stage>,
 ) -> Result<Rewind<Stream>, Refusal> {
     let mut client = Client::new(stream, serve);
-    let mut stage = worker.follow_stage();
     let decided = {
         let mut asking = pin!(decide(worker, &plugins, connection));
         let mut draining = pin!(stage.wait_for(|stage| *stage >= Stage::Draining));

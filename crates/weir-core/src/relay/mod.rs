@@ -1,11 +1,12 @@
 //! Bytes both ways between two streams, without looking at them.
 //!
-//! In reading order: this file (both directions, time, stop), `flow` (one direction), `buffer` and `pipe` (what
-//! bytes are in while they wait).
+//! In reading order: this file (both directions, time, orders), `registry` (which relays there are, and what they are
+//! told), `flow` (one direction), `buffer` and `pipe` (what bytes are in while they wait).
 
 mod buffer;
 mod flow;
 pub(crate) mod pipe;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -18,16 +19,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::error::Kind;
 use crate::net::Stream;
-use crate::worker::Stage;
 use flow::{Broken, Flow};
+
+pub use registry::Held;
+pub(crate) use registry::{Carrier, Control, Order, Registry};
 
 /// How long the other side has to take a farewell and close.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Close code 1001.
+const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
+/// Close code 1012, of IANA's registry of close codes.
+const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
 
 thread_local! {
     static FAREWELLS: Cell<usize> = const { Cell::new(0) };
@@ -51,6 +58,8 @@ pub enum End {
     Idle,
     /// The drain time was over.
     Stopped,
+    /// A changed configuration asked for it.
+    Reloaded,
     /// Reading or writing failed: true if on the client's side.
     Failed(io::Error, bool),
 }
@@ -62,34 +71,35 @@ impl End {
             End::Closed => None,
             End::Idle => Some((Kind::Idle, "no byte passed for the idle timeout")),
             End::Stopped => Some((Kind::Stopped, "the drain time was over")),
+            End::Reloaded => Some((Kind::Reloaded, "a changed configuration asked the client to come again")),
             End::Failed(_, true) => Some((Kind::ClientGone, "the connection to the client broke off")),
             End::Failed(_, false) => Some((Kind::UpstreamClosed, "the connection to the upstream broke off")),
         }
     }
 }
 
-/// What is done to a client when the drain time is over, before its stream is closed.
+/// What is done to a client when its relay is told to end, before its stream is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// Nothing: layer 4.
     None,
-    /// A WebSocket close frame, 1001.
+    /// A WebSocket close frame: 1001 when the process ends, 1012 for a changed configuration.
     WebSocket,
 }
 
-/// Carries bytes both ways until both sides have closed, nothing passes for `idle` (zero: no bound), or the stage
-/// is [`Stage::Ending`]. A side that closes for writing is closed for writing on the other (half-close). While no
+/// Carries bytes both ways until both sides have closed, nothing passes for `idle` (zero: no bound), or there is an
+/// order to end. A side that closes for writing is closed for writing on the other (half-close). While no
 /// bytes wait it holds neither buffer nor pipe. `head` are bytes already read from each side (client, upstream).
 ///
 /// The future is small; give it a task of its own ([`crate::worker::Worker::spawn_for`]), so that what came before
 /// the relay does not stay in memory beside it. Dropping it closes both streams.
-pub fn relay(
+pub(crate) fn relay(
     client: Stream,
     upstream: Stream,
     head: (Bytes, Bytes),
     idle: Duration,
     farewell: Farewell,
-    stage: watch::Receiver<Stage>,
+    control: Control,
 ) -> impl Future<Output = (Carried, End)> {
     let mut relay = Relay {
         client,
@@ -99,14 +109,21 @@ pub fn relay(
         idle,
         passed: Instant::now(),
         timer: None,
-        stopped: Some(Box::pin(stopped(stage.clone()))),
-        stage,
+        control,
         waker: None,
     };
     async move {
         let end = poll_fn(|cx| relay.poll(cx)).await;
-        if matches!(end, End::Stopped) && farewell == Farewell::WebSocket {
-            Box::pin(relay.say_farewell()).await;
+        let code = match end {
+            End::Stopped => {
+                FAREWELLS.set(FAREWELLS.get() + usize::from(farewell == Farewell::WebSocket));
+                Some(GOING_AWAY)
+            }
+            End::Reloaded => Some(SERVICE_RESTART),
+            _ => None,
+        };
+        if let Some(code) = code.filter(|_| farewell == Farewell::WebSocket) {
+            Box::pin(relay.say_farewell(code)).await;
         }
         let carried = Carried { to_upstream: relay.up.carried(), to_client: relay.down.carried() };
         (carried, end)
@@ -128,33 +145,23 @@ struct Relay {
     passed: Instant,
     /// Armed for the end of the idle time as it was when it last fired: a message does not touch it.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Ready at [`Stage::Ending`]; polled again only when the stage has changed.
-    stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    stage: watch::Receiver<Stage>,
-    /// What the timer and the stage wake.
+    control: Control,
+    /// What the timer and an order wake.
     waker: Option<Waker>,
-}
-
-/// Ready at [`Stage::Ending`]; never if nobody is left to say so.
-async fn stopped(mut stage: watch::Receiver<Stage>) {
-    if stage.wait_for(|stage| *stage == Stage::Ending).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        // A message must not cost the registration of a waker with the timer and the stage: theirs is still good.
+        // A message must not cost the registration of a waker with the timer and for orders: theirs is still good.
         let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             self.waker = Some(cx.waker().clone());
+            self.control.register(cx.waker());
         }
-        if !known || self.stage.has_changed().unwrap_or(false) {
-            self.stage.mark_unchanged();
-            if self.stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(cx).is_ready()) {
-                self.stopped = None;
-                return Poll::Ready(End::Stopped);
-            }
+        match self.control.order() {
+            Some(Order::Stop) => return Poll::Ready(End::Stopped),
+            Some(Order::Restart) => return Poll::Ready(End::Reloaded),
+            None => {}
         }
         let before = self.up.carried() + self.down.carried();
         let up = self.up.poll(cx, &mut self.client, &mut self.upstream);
@@ -192,15 +199,16 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Tells both sides of a WebSocket that weir goes away (RFC 6455, section 7.4.1), unless bytes of a message are
+    /// Tells both sides of a WebSocket why it ends (RFC 6455, section 7.4.1), unless bytes of a message are
     /// held up on the way to them, and gives them a moment to close.
-    async fn say_farewell(&mut self) {
-        FAREWELLS.set(FAREWELLS.get() + 1);
+    async fn say_farewell(&mut self, code: [u8; 2]) {
         let (to_client, to_upstream) = (self.down.is_between(), self.up.is_between());
         let mask: [u8; 4] = fastrand::u32(..).to_ne_bytes();
         let [a, b, c, d] = mask;
-        let masked = [0x88, 0x82, a, b, c, d, 0x03 ^ a, 0xe9 ^ b];
-        let client = depart(&mut self.client, to_client.then_some(&[0x88, 0x02, 0x03, 0xe9]));
+        let [high, low] = code;
+        let masked = [0x88, 0x82, a, b, c, d, high ^ a, low ^ b];
+        let unmasked = [0x88, 0x02, high, low];
+        let client = depart(&mut self.client, to_client.then_some(&unmasked));
         let upstream = depart(&mut self.upstream, to_upstream.then_some(&masked));
         let _ = timeout(LINGER, async { tokio::join!(client, upstream) }).await;
     }

@@ -7,7 +7,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use super::pipe::moved;
 use super::*;
 use crate::net::{Rewind, Socket};
-use crate::spec::{Certificate, HostPattern, ServerTls, TlsVersion};
+use crate::route::CompiledRoute;
+use crate::snapshot::Snapshot;
+use crate::spec::{Action, Certificate, HostPattern, Reload, Route, ServerTls, Spec, TlsVersion};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -29,11 +31,27 @@ fn unix() -> (UnixStream, Stream) {
     (peer, Stream::Plain(Socket::Unix(socket)))
 }
 
-struct Stages(watch::Sender<Stage>);
+/// Relays of one worker.
+struct Stages(Arc<Registry>);
 
 impl Stages {
     fn new() -> Self {
-        Stages(watch::channel(Stage::Serving).0)
+        Stages(Registry::new(1))
+    }
+
+    /// Another snapshot, which has no routes.
+    fn reload(&self) {
+        let reload = Reload { spread: Duration::ZERO, grace: Duration::ZERO, generations: 0 };
+        let spec = Spec { reload, ..Spec::default() };
+        self.0.reconcile(&Snapshot::assemble(&spec, None, None).unwrap());
+        let registry = self.0.clone();
+        tokio::spawn(async move { registry.run().await });
+    }
+
+    fn control(&self) -> Control {
+        let spec = Route::new("test", Action::Upstream("test".into()));
+        let route = CompiledRoute { spec, group: None };
+        self.0.enter(0, Carrier::Http(Arc::new(route)), 1)
     }
 
     fn relay(&self, client: Stream, upstream: Stream) -> impl Future<Output = (Carried, End)> + use<> {
@@ -47,7 +65,7 @@ impl Stages {
         idle: Duration,
         farewell: Farewell,
     ) -> impl Future<Output = (Carried, End)> + use<> {
-        relay(client, upstream, Default::default(), idle, farewell, self.0.subscribe())
+        relay(client, upstream, Default::default(), idle, farewell, self.control())
     }
 }
 
@@ -79,7 +97,7 @@ async fn heads_go_first() {
     let stages = Stages::new();
     let ((mut client, a), (mut upstream, b)) = (unix(), tcp().await);
     let head = (Bytes::from_static(b"head "), Bytes::from_static(b"hello "));
-    let relay = relay(a, b, head, LONG, Farewell::None, stages.0.subscribe());
+    let relay = relay(a, b, head, LONG, Farewell::None, stages.control());
     let talk = async {
         client.write_all(b"up").await.unwrap();
         client.shutdown().await.unwrap();
@@ -221,29 +239,35 @@ async fn nothing_for_too_long_ends_it() {
 }
 
 #[tokio::test]
-async fn websockets_are_told_farewell() {
-    let stages = Stages::new();
-    let ((mut client, a), (mut upstream, b)) = (tcp().await, tcp().await);
-    let relay = stages.relay_for(a, b, LONG, Farewell::WebSocket);
-    let told = farewells();
-    let talk = async {
-        client.write_all(b"x").await.unwrap();
-        upstream.read_exact(&mut [0]).await.unwrap();
-        stages.0.send_replace(Stage::Draining);
-        client.write_all(b"still").await.unwrap();
-        upstream.read_exact(&mut [0; 5]).await.unwrap();
-        stages.0.send_replace(Stage::Ending);
-        let (mut down, mut up) = (Vec::new(), Vec::new());
-        client.read_to_end(&mut down).await.unwrap();
-        upstream.read_to_end(&mut up).await.unwrap();
-        assert_eq!(down, [0x88, 2, 0x03, 0xe9]);
-        assert_eq!(up[..2], [0x88, 0x82]);
-        assert_eq!([up[6] ^ up[2], up[7] ^ up[3]], [0x03, 0xe9]);
-        drop((client, upstream));
-    };
-    let ((_, end), ()) = tokio::join!(relay, talk);
-    assert!(matches!(end, End::Stopped), "{end:?}");
-    assert_eq!(farewells(), told + 1);
+async fn websockets_are_told_why_they_end() {
+    for (code, counted) in [(1001_u16, 1), (1012, 0)] {
+        let stages = Stages::new();
+        let ((mut client, a), (mut upstream, b)) = (tcp().await, tcp().await);
+        let relay = stages.relay_for(a, b, LONG, Farewell::WebSocket);
+        let told = farewells();
+        let talk = async {
+            client.write_all(b"x").await.unwrap();
+            upstream.read_exact(&mut [0]).await.unwrap();
+            if code == 1001 {
+                stages.0.stop()
+            } else {
+                stages.reload()
+            }
+            let (mut down, mut up) = (Vec::new(), Vec::new());
+            client.read_to_end(&mut down).await.unwrap();
+            upstream.read_to_end(&mut up).await.unwrap();
+            let [high, low] = code.to_be_bytes();
+            assert_eq!(down, [0x88, 2, high, low]);
+            assert_eq!(up[..2], [0x88, 0x82]);
+            assert_eq!([up[6] ^ up[2], up[7] ^ up[3]], [high, low]);
+            drop((client, upstream));
+        };
+        let ((_, end), ()) = tokio::join!(relay, talk);
+        assert_eq!(matches!(end, End::Stopped), code == 1001, "{end:?}");
+        assert_eq!(matches!(end, End::Reloaded), code == 1012, "{end:?}");
+        assert_eq!(farewells(), told + counted);
+        assert_eq!(stages.0.len(), 0);
+    }
 }
 
 #[tokio::test]
@@ -258,7 +282,7 @@ async fn a_stop_ends_a_relay_that_is_held_up() {
         while let Ok(Ok(more)) = timeout(Duration::from_millis(50), client.write(&bytes)).await {
             n += more;
         }
-        stages.0.send_replace(Stage::Ending);
+        stages.0.stop();
         n
     };
     let ((carried, end), sent) = tokio::join!(relay, flood);

@@ -61,6 +61,12 @@ impl TcpRouter {
         Ok(router)
     }
 
+    /// All routes; one with several server names comes as often.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<CompiledTcpRoute>> {
+        let of = self.listeners.values();
+        of.flat_map(|names| names.exact.values().chain(names.suffix.values()).chain(&names.any))
+    }
+
     /// Whether a listener has routes that ask for a server name: then a client's first bytes have to be read. One
     /// without connects at once, as protocols need in which the server speaks first.
     pub fn needs_sni(&self, listener: &str) -> bool {
@@ -92,7 +98,8 @@ mod tests {
 
     use super::*;
     use crate::spec::{
-        Balance, EndpointAddress, EndpointSpec, Protocol, Retry, TcpRoute, Upstream, UpstreamTimeouts,
+        Balance, EndpointAddress, EndpointSpec, OnReload, Protocol, Retry, TcpRoute, Upstream,
+        UpstreamTimeouts,
     };
 
     fn groups() -> HashMap<Arc<str>, Arc<Group>> {
@@ -129,6 +136,8 @@ mod tests {
                     sni: sni.map(|name| HostPattern::parse(name).expect("a name")).collect(),
                     upstream: if name == "lost" { "gone".into() } else { "up".into() },
                     idle_timeout: Duration::from_secs(1),
+                    on_reload: OnReload::Pin,
+                    identity: 0,
                 }
             })
             .collect();

@@ -4,29 +4,49 @@
 mod tests;
 mod threads;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 
-use crate::listen::bind::bind_all;
+use crate::listen::bindings::Bindings;
+use crate::listen::limits::Loads;
+use crate::relay::Registry;
 use crate::snapshot::Snapshot;
-use crate::spec::ListenAddress;
+use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
 use threads::{Command, Control};
+
+pub use crate::relay::Held;
 
 /// How long a start waits for the names of endpoints; what takes longer is looked up in the background.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping it without [`Server::drain`] cuts everything.
 pub struct Server {
-    published: Arc<ArcSwap<Snapshot>>,
-    addresses: Vec<(Arc<str>, Option<SocketAddr>)>,
+    publisher: Publisher,
     workers: usize,
     control: Control,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// These listeners could not be bound; none is.
+    #[error("{}", told(.0))]
+    Bind(Vec<BindError>),
+    /// A thread or its event loop could not be made.
+    #[error("cannot start a worker: {0}")]
+    Threads(#[from] io::Error),
+}
+
+fn told(errors: &[BindError]) -> String {
+    errors.iter().map(BindError::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a listener could not be bound.
@@ -46,20 +66,11 @@ pub struct BindError {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     published: Arc<ArcSwap<Snapshot>>,
-}
-
-/// Why a snapshot was not published. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unbound {
-    /// A listener that is not bound.
-    #[error("listener {0} is new: listeners are bound at the start")]
-    Added(Arc<str>),
-    /// A listener that is bound is not there any more.
-    #[error("listener {0} is gone: listeners are closed at the end")]
-    Removed(Arc<str>),
-    /// A listener is bound elsewhere, or with another backlog.
-    #[error("listener {0} has another address or backlog: listeners are bound at the start")]
-    Moved(Arc<str>),
+    bindings: Arc<Bindings>,
+    loads: Arc<Loads>,
+    relays: Arc<Registry>,
+    /// Snapshots that were published and may be held by something that is under way.
+    earlier: Arc<Mutex<Vec<Weak<Snapshot>>>>,
 }
 
 /// What was cut at the end.
@@ -80,29 +91,33 @@ impl Server {
     /// every worker accepts.
     ///
     /// # Errors
-    /// The first listener that could not be bound.
-    pub fn start(snapshot: Snapshot, workers: usize) -> Result<Server, BindError> {
+    /// All listeners that could not be bound, or a thread that could not be made.
+    pub fn start(snapshot: Snapshot, workers: usize) -> Result<Server, StartError> {
         raise_file_limit();
         let workers = match workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
-        let mut specs: Vec<_> = snapshot.listeners.values().map(|listener| &listener.spec).collect();
-        specs.sort_by(|a, b| a.name.cmp(&b.name));
-        let bound = bind_all(specs, workers)?;
-        let addresses = bound.iter().map(|b| (b.name.clone(), b.address)).collect();
+        let (doors, openings) = (0..workers).map(|_| unbounded_channel()).unzip();
+        let bindings = Arc::new(Bindings::new(doors));
+        let change = bindings.prepare(specs(&snapshot)).map_err(StartError::Bind)?;
         if let Err(error) = upstream::resolve_blocking(&snapshot, FIRST_LOOKUPS) {
             tracing::warn!(%error, "the names of endpoints are looked up only after the start");
         }
-        let published = Arc::new(ArcSwap::from_pointee(snapshot));
-        let control = threads::start(published.clone(), bound, workers)?;
-        Ok(Server { published, addresses, workers, control })
+        let snapshot = Arc::new(snapshot);
+        bindings.change(change, &snapshot, &snapshot, || ());
+        let published = Arc::new(ArcSwap::new(snapshot));
+        let loads = Loads::new(workers);
+        let relays = Registry::new(workers);
+        let publisher = Publisher { published, bindings, loads, relays, earlier: Arc::default() };
+        let control = threads::start(&publisher, openings)?;
+        Ok(Server { publisher, workers, control })
     }
 
     /// Where each listener is bound, with the port that the kernel chose for port 0, by name. Unix sockets have
     /// no address.
     pub fn addresses(&self) -> Vec<(Arc<str>, Option<SocketAddr>)> {
-        self.addresses.clone()
+        self.publisher.addresses()
     }
 
     /// How many workers there are.
@@ -112,12 +127,12 @@ impl Server {
 
     /// The snapshot that new requests see.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.published.load_full()
+        self.publisher.current()
     }
 
     /// To publish other snapshots.
     pub fn publisher(&self) -> Publisher {
-        Publisher { published: self.published.clone() }
+        self.publisher.clone()
     }
 
     /// To end a drain before its time.
@@ -138,38 +153,65 @@ impl Publisher {
         self.published.load_full()
     }
 
+    /// Where each listener is bound now, by name. Unix sockets have no address.
+    pub fn addresses(&self) -> Vec<(Arc<str>, Option<SocketAddr>)> {
+        self.bindings.addresses()
+    }
+
+    /// Connections that are open, on all listeners and workers.
+    pub fn connections(&self) -> usize {
+        self.loads.total()
+    }
+
+    /// Relays that are open: WebSockets and connections of layer 4.
+    pub fn relays(&self) -> usize {
+        self.relays.len()
+    }
+
+    /// Which older generations something under way still holds, the oldest first. One without relays is held by
+    /// requests, or by connections of a listener that is gone.
+    pub fn held(&self) -> Vec<Held> {
+        let newest = self.published.load().generation;
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = earlier.iter().filter_map(Weak::upgrade).map(|snapshot| snapshot.generation);
+        let mut held: BTreeMap<u64, Held> =
+            alive.map(|generation| (generation, Held { generation, ..Held::default() })).collect();
+        held.extend(self.relays.by_generation().into_iter().map(|of| (of.generation, of)));
+        held.into_values().filter(|of| of.generation < newest).collect()
+    }
+
     /// Makes new requests and new connections see this snapshot; those under way keep theirs. New names of endpoints
-    /// are looked up first, for a few seconds at most.
+    /// are looked up first, for a few seconds at most. Listeners that are new or have moved are bound first. One that
+    /// is gone or has moved accepts what waits in its queue and closes; its connections end after their next
+    /// response, and are served till then by the last snapshot that had it.
     ///
     /// Cancel safety: dropped before its end, nothing was published.
     ///
     /// # Errors
-    /// Everything about its listeners that the sockets which are bound do not fit.
-    pub async fn publish(&self, snapshot: Snapshot) -> Result<(), Vec<Unbound>> {
-        let unbound = unbound(&self.published.load(), &snapshot);
-        if !unbound.is_empty() {
-            return Err(unbound);
-        }
+    /// All listeners that cannot be bound. Nothing was changed then.
+    pub async fn publish(&self, snapshot: Snapshot) -> Result<(), Vec<BindError>> {
         upstream::resolve_first(&snapshot, FIRST_LOOKUPS).await;
-        self.published.store(Arc::new(snapshot));
+        let change = self.bindings.prepare(specs(&snapshot))?;
+        let (before, next) = (self.published.load_full(), Arc::new(snapshot));
+        self.bindings.change(change, &before, &next, || self.published.store(next.clone()));
+        self.relays.reconcile(&next);
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|snapshot| snapshot.strong_count() > 0);
+        earlier.push(Arc::downgrade(&before));
         Ok(())
+    }
+
+    /// Binds what [`Publisher::publish`] would bind, and lets it go again.
+    ///
+    /// # Errors
+    /// All listeners that cannot be bound.
+    pub fn try_bind(&self, snapshot: &Snapshot) -> Result<(), Vec<BindError>> {
+        self.bindings.prepare(specs(snapshot)).map(drop)
     }
 }
 
-/// What of the listeners of `next` does not fit the sockets that were bound for `current`, by name.
-fn unbound(current: &Snapshot, next: &Snapshot) -> Vec<Unbound> {
-    let mut names: Vec<_> = current.listeners.keys().chain(next.listeners.keys()).collect();
-    names.sort();
-    names.dedup();
-    let unbound = |name: &Arc<str>| match (current.listeners.get(name), next.listeners.get(name)) {
-        (None, _) => Some(Unbound::Added(name.clone())),
-        (_, None) => Some(Unbound::Removed(name.clone())),
-        (Some(old), Some(new)) => {
-            let same = old.spec.address == new.spec.address && old.spec.backlog == new.spec.backlog;
-            (!same).then(|| Unbound::Moved(name.clone()))
-        }
-    };
-    names.into_iter().filter_map(unbound).collect()
+fn specs(snapshot: &Snapshot) -> impl Iterator<Item = &Listener> {
+    snapshot.listeners.values().map(|listener| &listener.spec)
 }
 
 impl Stopper {

@@ -3,6 +3,8 @@
 mod challenges;
 mod connect;
 mod listeners;
+mod live;
+mod relays;
 mod stop;
 mod tickets;
 mod traffic;
@@ -17,8 +19,8 @@ use super::*;
 use crate::error::Kind;
 use crate::log::{AccessLog, Record};
 use crate::spec::{
-    AcceptBalance, Balance, EndpointAddress, EndpointSpec, HostPattern, HttpLimits, Listener, Protocol,
-    ProxyProtocol, Retry, Serve, Spec, TcpRoute, Upstream, UpstreamTimeouts,
+    AcceptBalance, Balance, EndpointAddress, EndpointSpec, HostPattern, HttpLimits, Listener, OnReload,
+    Protocol, ProxyProtocol, Retry, Serve, Spec, TcpRoute, Upstream, UpstreamTimeouts,
 };
 
 /// Long enough for the slowest machine; nothing waits for it to pass.
@@ -70,6 +72,8 @@ fn route(name: &str, sni: &[&str]) -> TcpRoute {
         sni: sni.iter().map(|name| HostPattern::Exact((*name).into())).collect(),
         upstream: name.into(),
         idle_timeout: LONG,
+        on_reload: OnReload::Pin,
+        identity: 0,
     }
 }
 
@@ -151,8 +155,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn start(spec: &Spec) -> Result<Server, BindError> {
-    Server::start(Snapshot::assemble(spec, None, None).unwrap(), 2)
+/// The one listener that could not be bound.
+fn unbound(spec: &Spec) -> BindError {
+    match Server::start(Snapshot::assemble(spec, None, None).unwrap(), 2).err() {
+        Some(StartError::Bind(mut errors)) if errors.len() == 1 => errors.remove(0),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A server that greets each client before it hears anything, then sends back what it hears.

@@ -1,23 +1,24 @@
 //! The threads of a server: one control thread and its workers.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_local;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::timeout;
 
-use super::{BindError, Drained};
-use crate::listen::accept::{self, Crew, HANDOVER_QUEUE, Handover, Listening};
-use crate::listen::bind::{Bound, SocketFile};
-use crate::listen::limits::{Census, Loads};
+use super::{Drained, Publisher, StartError};
+use crate::listen::accept::{self, Crew, HANDOVER_QUEUE, Handover};
+use crate::listen::bindings::{Bindings, Errand};
+use crate::listen::limits::Loads;
+use crate::relay::{self, Registry};
 use crate::snapshot::Snapshot;
-use crate::spec::ListenAddress;
 use crate::worker::{Stage, Worker};
-use crate::{relay, ticks, upstream};
+use crate::{ticks, upstream};
 
 /// Idle connections close by themselves when a drain begins; they get at least so long.
 const LEAST_DRAIN: Duration = Duration::from_millis(50);
@@ -58,7 +59,9 @@ struct Post {
     stage: watch::Receiver<Stage>,
     crew: Crew,
     handover: mpsc::Receiver<Handover>,
-    listening: Vec<Listening>,
+    relays: Arc<Registry>,
+    /// Sockets to accept from.
+    openings: mpsc::UnboundedReceiver<Errand>,
     reports: mpsc::UnboundedSender<Report>,
     finish: oneshot::Receiver<()>,
 }
@@ -71,7 +74,8 @@ struct Watch {
     reports: mpsc::UnboundedReceiver<Report>,
     /// By worker; dropping one ends that worker.
     finish: Vec<oneshot::Sender<()>>,
-    files: Vec<SocketFile>,
+    bindings: Arc<Bindings>,
+    relays: Arc<Registry>,
 }
 
 impl Control {
@@ -98,27 +102,21 @@ impl Drop for Control {
     }
 }
 
-/// Starts all threads and waits until every worker accepts.
+/// Starts all threads and waits until every worker accepts. `openings` tell each worker of sockets to accept from; those
+/// of the start are in it already.
 pub(super) fn start(
-    published: Arc<ArcSwap<Snapshot>>,
-    bound: Vec<Bound>,
-    workers: usize,
-) -> Result<Control, BindError> {
-    let blame = bound.first().map(|b| b.name.clone());
-    let failed = |source| {
-        let snapshot = published.load();
-        let listener = blame.clone().unwrap_or_else(|| "(none)".into());
-        let address = snapshot.listeners.get(&listener).map(|l| l.spec.address.clone());
-        BindError { listener, address: address.unwrap_or(ListenAddress::Inherited("(none)".into())), source }
-    };
+    publisher: &Publisher,
+    openings: Vec<mpsc::UnboundedReceiver<Errand>>,
+) -> Result<Control, StartError> {
+    let Publisher { published, bindings, loads, relays, .. } = publisher;
+    let workers = openings.len();
     let (stage, follow) = watch::channel(Stage::Serving);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
-    let crew = Crew { loads: Loads::new(workers), handover: senders.into() };
+    let crew = Crew { loads: loads.clone(), handover: senders.into() };
     let (reports, heard) = mpsc::unbounded_channel();
-    let (listening, files) = share(bound, workers);
     let mut finish = Vec::with_capacity(workers);
     let (ready, started) = std::sync::mpsc::channel();
-    for (index, (handover, listening)) in receivers.into_iter().zip(listening).enumerate() {
+    for (index, (handover, openings)) in receivers.into_iter().zip(openings).enumerate() {
         let (end, ended) = oneshot::channel();
         finish.push(end);
         let post = Post {
@@ -127,47 +125,44 @@ pub(super) fn start(
             stage: follow.clone(),
             crew: crew.clone(),
             handover,
-            listening,
+            relays: relays.clone(),
+            openings,
             reports: reports.clone(),
             finish: ended,
         };
         let ready = ready.clone();
         let thread = std::thread::Builder::new().name(format!("weir-{index}"));
-        thread.spawn(move || work(post, &ready)).map_err(failed)?;
+        thread.spawn(move || work(post, &ready))?;
     }
     drop(ready);
     for _ in 0..workers {
-        started.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start"))).map_err(failed)?;
+        started.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
     }
     let (command, orders) = watch::channel(Command::Serve);
     let (tell, drained) = oneshot::channel();
-    let watch = Watch { command: orders, stage, loads: crew.loads, reports: heard, finish, files };
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let watch = Watch {
+        command: orders,
+        stage,
+        loads: crew.loads,
+        reports: heard,
+        finish,
+        bindings: bindings.clone(),
+        relays: relays.clone(),
+    };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let resolved = published.clone();
     let control = std::thread::Builder::new().name("weir-control".into());
     let body = move || {
         runtime.spawn(upstream::resolve_forever(resolved));
+        let relays = watch.relays.clone();
+        runtime.spawn(async move { relays.run().await });
         let drained = runtime.block_on(watch.run());
         // Name resolution that still blocks must not hold the process.
         runtime.shutdown_background();
         let _ = tell.send(drained);
     };
-    control.spawn(body).map_err(failed)?;
+    control.spawn(body)?;
     Ok(Control { command, drained: Some(drained) })
-}
-
-/// Deals the sockets out to the workers.
-fn share(bound: Vec<Bound>, workers: usize) -> (Vec<Vec<Listening>>, Vec<SocketFile>) {
-    let mut dealt: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut files = Vec::new();
-    for Bound { name, address, sockets, file } in bound {
-        let census = Arc::new(Census::new(name));
-        for (worker, socket) in dealt.iter_mut().zip(sockets) {
-            worker.push(Listening { census: census.clone(), address, socket });
-        }
-        files.extend(file);
-    }
-    (dealt, files)
 }
 
 /// The life of a worker's thread.
@@ -184,12 +179,13 @@ fn work(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
     let _ = reports.send(Report::Ended(relay::farewells()));
 }
 
-async fn serve(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
-    let worker = Worker::new(post.index, post.published, post.stage);
-    let mut accepting = Vec::new();
-    for listening in post.listening {
+async fn serve(mut post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
+    let worker = Worker::new(post.index, post.published, post.stage, post.relays);
+    let mut doors = JoinSet::new();
+    while let Ok(errand) = post.openings.try_recv() {
+        let Errand::Accept(listening) = errand else { continue };
         match accept::listen(worker.clone(), post.crew.clone(), listening) {
-            Ok(task) => accepting.push(spawn_local(task)),
+            Ok(door) => drop(doors.spawn_local(door)),
             Err(error) => return drop(ready.send(Err(error))),
         }
     }
@@ -199,17 +195,40 @@ async fn serve(post: Post, ready: &std::sync::mpsc::Sender<io::Result<()>>) {
         spawn_local(ticks::run(worker.clone()));
     }
     let _ = ready.send(Ok(()));
-    let reports = post.reports;
-    spawn_local(async move {
-        for task in accepting {
-            let _ = task.await;
-        }
-        let mut stage = worker.follow_stage();
-        let _ = stage.wait_for(|stage| *stage > Stage::Serving).await;
-        let _ = reports.send(Report::Closed);
-    });
+    spawn_local(keep_doors(worker, post.crew, doors, post.openings, post.reports));
     // Also when the control thread is gone, which then cannot end anything any more.
     let _ = post.finish.await;
+}
+
+/// Accepts from the sockets that a worker is given, until the process stops accepting and all of them are closed.
+async fn keep_doors(
+    worker: Rc<Worker>,
+    crew: Crew,
+    mut doors: JoinSet<()>,
+    mut openings: mpsc::UnboundedReceiver<Errand>,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    let mut stage = worker.follow_stage();
+    loop {
+        tokio::select! {
+            Some(errand) = openings.recv() => {
+                let Errand::Accept(listening) = errand else {
+                    // The one before is let go, although there may be no request for long.
+                    drop(worker.snapshot());
+                    continue;
+                };
+                let listener = listening.census.listener.clone();
+                match accept::listen(worker.clone(), crew.clone(), listening) {
+                    Ok(door) => drop(doors.spawn_local(door)),
+                    Err(error) => tracing::error!(%listener, %error, "a worker cannot accept from its socket"),
+                }
+            }
+            Some(_) = doors.join_next() => {}
+            _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
+        }
+    }
+    while doors.join_next().await.is_some() {}
+    let _ = reports.send(Report::Closed);
 }
 
 impl Watch {
@@ -220,8 +239,9 @@ impl Watch {
             _ => Duration::ZERO,
         };
         self.stage.send_replace(Stage::Draining);
+        self.bindings.end();
         let cut = if self.drain(time).await { 0 } else { self.end().await };
-        self.files.clear();
+        self.bindings.remove_files();
         let workers = self.finish.len();
         self.finish.clear();
         let farewells = timeout(JOIN, self.join(workers)).await.unwrap_or_else(|_| {
@@ -248,7 +268,7 @@ impl Watch {
                     None => break,
                 }
             }
-            self.files.clear();
+            self.bindings.remove_files();
             self.empty().await;
         };
         tokio::select! {
@@ -268,6 +288,7 @@ impl Watch {
     async fn end(&mut self) -> usize {
         let left = self.loads.total();
         self.stage.send_replace(Stage::Ending);
+        self.relays.stop();
         let _ = timeout(FAREWELL, self.empty()).await;
         left
     }

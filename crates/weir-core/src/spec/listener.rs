@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{ServerTls, StringMatch};
+use super::{OnReload, ServerTls, StringMatch};
 
 /// Where connections are accepted, and how.
 #[derive(Clone, Debug)]
@@ -159,4 +159,8 @@ pub struct TcpRoute {
     pub upstream: Arc<str>,
     /// Closed when no byte passed either way for so long. Default 1 h.
     pub idle_timeout: Duration,
+    /// What becomes of its connections when it changes.
+    pub on_reload: OnReload,
+    /// The same for as long as the route and its upstream are configured as they were.
+    pub identity: u64,
 }

@@ -47,6 +47,37 @@ pub struct Spec {
     pub workers: usize,
     /// How long connections may go on after a stop was asked for. Default 30 s.
     pub drain: Duration,
+    /// What becomes of relays when another configuration is published.
+    pub reload: Reload,
+}
+
+/// What becomes of relays when another configuration is published. One whose route is what it was goes on, and so does
+/// one whose route says [`OnReload::Pin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Those that are to end are told so over this time, each at a moment of its own, so that their clients do not all
+    /// come back at once. Default 30 s.
+    pub spread: Duration,
+    /// How long those go on whose route is gone. Default 60 s.
+    pub grace: Duration,
+    /// How many older configurations relays may hold; those of the oldest end. Default 100.
+    pub generations: usize,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Reload { spread: Duration::from_secs(30), grace: Duration::from_secs(60), generations: 100 }
+    }
+}
+
+/// What becomes of the relays of a route when the route, its upstream or a plugin of it is another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReload {
+    /// They go on as they are until they end.
+    #[default]
+    Pin,
+    /// They are told to come again (WebSocket close code 1012), see [`Reload::spread`].
+    Close,
 }
 
 /// What holds for every request.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_plugin::Plugin;
 use weir_plugin::services::Metrics;
 
-use super::Match;
+use super::{Match, OnReload};
 
 /// One HTTP route.
 #[derive(Clone, Debug)]
@@ -39,6 +39,11 @@ pub struct Route {
     pub websocket: Option<WebSocket>,
     /// Plugins in order.
     pub plugins: Vec<Arc<dyn Plugin>>,
+    /// What becomes of its WebSockets when it changes.
+    pub on_reload: OnReload,
+    /// The same for as long as the route and its upstream are configured as they were; plugins are compared by
+    /// themselves.
+    pub identity: u64,
 }
 
 impl Route {
@@ -57,6 +62,8 @@ impl Route {
             compression: None,
             websocket: Some(WebSocket::default()),
             plugins: Vec::new(),
+            on_reload: OnReload::default(),
+            identity: 0,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::net::deadline::Coarse;
+use crate::relay::Registry;
 use crate::snapshot::Snapshot;
 use crate::spec::{Balance, Spec, TlsVersion, UpstreamTls};
 use crate::upstream::group::tests::upstream;
@@ -41,7 +42,7 @@ impl Client {
         (spec.protocol, spec.tls) = (protocol, tls);
         let snapshot = Snapshot::assemble(&Spec::default(), None, None).expect("a snapshot of nothing");
         let (stage, follow) = watch::channel(Stage::Serving);
-        let worker = Worker::new(0, Arc::new(ArcSwap::from_pointee(snapshot)), follow);
+        let worker = Worker::new(0, Arc::new(ArcSwap::from_pointee(snapshot)), follow, Registry::new(1));
         Client { worker, group: Arc::new(Group::new(&spec, None).expect("a good group")), stage }
     }
 

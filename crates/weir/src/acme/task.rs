@@ -231,7 +231,7 @@ impl Task {
     /// Asks for a reload where another certificate is served: the last reload was refused, or another process has put
     /// this one into the store.
     async fn have_served(&mut self, wanted: &Wanted, certificate: &Certificate) {
-        let served = self.board.status().certificates;
+        let served = self.board.certificates();
         if served.iter().any(|served| served.fingerprint == certificate.fingerprint) {
             return;
         }

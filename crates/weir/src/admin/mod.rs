@@ -1,5 +1,6 @@
-//! What weir tells about itself while it runs: JSON over HTTP on a Unix socket, for `weir status` and for
-//! `curl --unix-socket`. Who may ask is whom the socket's mode lets at it.
+//! What weir tells about itself while it runs, and what it can be asked to do: JSON over HTTP on a Unix socket, for
+//! `weir status`, `weir reload` and `weir rollback`, and for `curl --unix-socket`. Who may ask is whom the socket's mode
+//! lets at it.
 
 mod client;
 mod server;
@@ -7,14 +8,14 @@ mod status;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
 pub use client::{Unanswered, ask};
 pub use server::Admin;
-pub use status::{Board, Change, Status};
+pub use status::{Board, Change, Held, Listener, Outcome, Status};
 
 use crate::config::Source;
 
@@ -49,6 +50,31 @@ impl Settings {
     }
 }
 
+/// The sockets that a weir with this configuration may have, the likeliest first. It is told by the path with which weir
+/// was started; a link to that is followed, too.
+pub fn likely_sockets(source: &Source) -> Vec<PathBuf> {
+    let mut sockets = vec![default_socket(source)];
+    if let Source::Path(path) = source
+        && let Ok(path) = fs::canonicalize(path)
+    {
+        sockets.push(default_socket(&Source::Path(path)));
+        sockets.dedup();
+    }
+    sockets
+}
+
+/// A path from the root without `..`. Links in it stay: where they lead changes while weir runs.
+fn whole(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).components() {
+        match part {
+            Component::ParentDir => drop(whole.pop()),
+            part => whole.push(part),
+        }
+    }
+    whole
+}
+
 /// The socket of a configuration that names none: in `$XDG_RUNTIME_DIR/weir`, else `/run/weir` for root, else a folder
 /// of the user's own where temporary files are. One that runs several configurations has a socket for each.
 pub fn default_socket(source: &Source) -> PathBuf {
@@ -60,7 +86,7 @@ pub fn default_socket(source: &Source) -> PathBuf {
     };
     let name = match source {
         Source::Path(path) => {
-            let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let path = whole(path);
             let stem = path.file_stem().unwrap_or(OsStr::new("weir")).to_string_lossy().into_owned();
             let digest = Sha256::digest(path.as_os_str().as_bytes());
             let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();

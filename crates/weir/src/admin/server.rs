@@ -9,20 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::status::Board;
+use super::status::{Board, Outcome};
+use crate::reload::{Ask, Order};
 
 /// Who ask at the same time.
 const CONNECTIONS: usize = 16;
 /// How long one may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take. A reload compiles and proves everything that is new.
+const LONG_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The socket; dropping it removes its file.
 #[derive(Debug)]
@@ -32,11 +36,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds the socket and answers there. Makes its folder if there is none, for this user only.
+    /// Binds the socket and answers there; what is to be done goes to `orders`. Makes its folder if there is none, for this user only.
     ///
     /// # Errors
     /// When it cannot be bound, or another process answers there.
-    pub fn start(path: &Path, mode: u32, board: Board) -> io::Result<Admin> {
+    pub fn start(path: &Path, mode: u32, board: Board, orders: Sender<Order>) -> io::Result<Admin> {
         if let Some(folder) = path.parent()
             && !folder.as_os_str().is_empty()
         {
@@ -57,7 +61,7 @@ impl Admin {
             bound => bound?,
         };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        Ok(Admin { path: path.to_path_buf(), task: tokio::spawn(accept(listener, board)) })
+        Ok(Admin { path: path.to_path_buf(), task: tokio::spawn(accept(listener, board, orders)) })
     }
 }
 
@@ -69,16 +73,16 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(listener: UnixListener, board: Board) {
+async fn accept(listener: UnixListener, board: Board, orders: Sender<Order>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let board = board.clone();
+                let (board, orders) = (board.clone(), orders.clone());
                 tokio::spawn(async move {
                     // Who left does not want to hear it.
-                    let _ = tokio::time::timeout(PATIENCE, serve(stream, board)).await;
+                    let _ = tokio::time::timeout(LONG_PATIENCE, serve(stream, board, orders)).await;
                     drop(place);
                 });
             }
@@ -90,29 +94,72 @@ async fn accept(listener: UnixListener, board: Board) {
     }
 }
 
-async fn serve(stream: UnixStream, board: Board) -> hyper::Result<()> {
+async fn serve(stream: UnixStream, board: Board, orders: Sender<Order>) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&request, &board);
-        async move { Ok::<_, Infallible>(answer) }
+        let (board, orders) = (board.clone(), orders.clone());
+        async move { Ok::<_, Infallible>(answer(&request, &board, &orders).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
+        // Who has asked makes room for another.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }
 
-fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, board: &Board, orders: &Sender<Order>) -> Response<Full<Bytes>> {
     let (status, json) = match (request.uri().path(), request.method()) {
         ("/status", &Method::GET | &Method::HEAD) => (StatusCode::OK, serde_json::to_vec(&board.status())),
         ("/status", _) => (StatusCode::METHOD_NOT_ALLOWED, error("GET /status is what there is")),
-        _ => (StatusCode::NOT_FOUND, error("there is GET /status")),
+        ("/reload" | "/rollback", &Method::POST) => match asked(request.uri()) {
+            Ok(ask) => carry_out(ask, orders).await,
+            Err(problem) => (StatusCode::BAD_REQUEST, error(&problem)),
+        },
+        ("/reload", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /reload is what there is")),
+        ("/rollback", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /rollback is what there is")),
+        _ => (StatusCode::NOT_FOUND, error("there are GET /status, POST /reload and POST /rollback")),
     };
     let mut response = Response::new(Full::from(json.unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response
+}
+
+/// What is to be done.
+fn asked(uri: &Uri) -> Result<Ask, String> {
+    let is_reload = uri.path() == "/reload";
+    let mut ask = if is_reload { Ask::Reload } else { Ask::Rollback { to: None } };
+    for part in uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
+        ask = match part.split_once('=') {
+            Some(("dry_run", "true")) if is_reload => Ask::DryRun,
+            Some(("dry_run", "false")) if is_reload => Ask::Reload,
+            Some(("to", generation)) if !is_reload => {
+                let to = generation.parse().map_err(|_| format!("`{generation}` is no generation"))?;
+                Ask::Rollback { to: Some(to) }
+            }
+            _ if is_reload => return Err(format!("`{part}` is not dry_run=true or dry_run=false")),
+            _ => return Err(format!("`{part}` is not to=GENERATION")),
+        };
+    }
+    Ok(ask)
+}
+
+/// Has it done by the one who publishes.
+async fn carry_out(ask: Ask, orders: &Sender<Order>) -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    let (answer, told) = oneshot::channel();
+    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, error("weir stops"));
+    if orders.send(Order { ask, answer }).await.is_err() {
+        return stopping();
+    }
+    match told.await {
+        Ok(change) if change.outcome == Outcome::Refused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, serde_json::to_vec(&change))
+        }
+        Ok(change) => (StatusCode::OK, serde_json::to_vec(&change)),
+        Err(_) => stopping(),
+    }
 }
 
 fn error(text: &str) -> serde_json::Result<Vec<u8>> {

@@ -1,9 +1,14 @@
 //! What there is to tell.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use weir_core::server::Publisher;
 
 use crate::acme;
 use crate::expiry::{self, Certificate, Told};
@@ -36,8 +41,37 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// Certificates that an authority is asked for.
     pub acme: Vec<acme::State>,
+    /// Earlier generations that are kept to go back to, the newest first.
+    pub kept: Vec<u64>,
+    /// Where each listener is bound.
+    pub listeners: Vec<Listener>,
+    /// Connections of clients that are open.
+    pub connections: usize,
+    /// How many of them are relays: WebSockets and connections of layer 4.
+    pub relays: usize,
+    /// Earlier generations that something under way still goes by, the oldest first.
+    pub held: Vec<Held>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
+}
+
+/// A listener that is bound.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Its address; none for a Unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// An earlier generation that something under way still goes by.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Held {
+    /// The generation.
+    pub generation: u64,
+    /// How many relays were opened by it, by route. None: it is held by requests, or by connections of a listener that
+    /// is gone.
+    pub relays: BTreeMap<String, usize>,
 }
 
 /// A configuration that was read again.
@@ -47,10 +81,49 @@ pub struct Change {
     pub at: u64,
     /// Why, for example `plugins/route.lua changed`.
     pub cause: String,
-    /// Whether it serves now. Else what served before goes on.
-    pub published: bool,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The generation that serves since.
+    pub generation: u64,
+    /// The generation whose configuration serves again, where it was gone back to one.
+    pub restored: Option<u64>,
+    /// What is another than before, a line each.
+    pub changes: Vec<String>,
     /// All that is wrong with it, with file and line.
     pub problems: Vec<String>,
+}
+
+/// What came of a configuration that was read again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It serves.
+    Published,
+    /// It is what served already.
+    Unchanged,
+    /// What served before goes on.
+    Refused,
+    /// It could serve: it was only tried.
+    Possible,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Published => "published",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Refused => "refused",
+            Outcome::Possible => "possible",
+        })
+    }
+}
+
+impl Change {
+    /// One of now, without changes and problems.
+    pub fn new(cause: &str, outcome: Outcome, generation: u64) -> Self {
+        let (cause, changes, problems) = (cause.to_owned(), Vec::new(), Vec::new());
+        Change { at: now(), cause, outcome, generation, restored: None, changes, problems }
+    }
 }
 
 /// Where the newest status hangs.
@@ -59,11 +132,13 @@ pub struct Board {
     status: Arc<Mutex<Status>>,
     /// What the log was told of certificates that expire.
     told: Arc<Mutex<Told>>,
+    /// What changes by itself is asked for there.
+    server: Option<Publisher>,
 }
 
 impl Board {
-    /// With the first configuration.
-    pub fn new(plan: &Plan, workers: usize) -> Self {
+    /// With the first configuration, of a server with so many workers.
+    pub fn new(plan: &Plan, workers: usize, server: Option<Publisher>) -> Self {
         let now = now();
         let mut status = Status {
             version: env!("WEIR_VERSION").to_owned(),
@@ -78,47 +153,77 @@ impl Board {
             plugins: Vec::new(),
             certificates: Vec::new(),
             acme: Vec::new(),
+            kept: Vec::new(),
+            listeners: Vec::new(),
+            connections: 0,
+            relays: 0,
+            held: Vec::new(),
             last_change: None,
         };
         status.fill(plan);
-        let board = Board { status: Arc::new(Mutex::new(status)), told: Arc::default() };
+        let board = Board { status: Arc::new(Mutex::new(status)), told: Arc::default(), server };
         board.look_at_certificates();
         board
     }
 
-    /// What hangs there.
+    /// What hangs there, and how busy the server is now.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut status = self.lock().clone();
+        if let Some(server) = &self.server {
+            let addresses = server.addresses().into_iter();
+            let listeners = addresses.map(|(name, address)| Listener { name: name.to_string(), address });
+            status.listeners = listeners.collect();
+            (status.connections, status.relays) = (server.connections(), server.relays());
+            let by_route = |held: weir_core::server::Held| Held {
+                generation: held.generation,
+                relays: held.relays.iter().map(|(route, n)| (route.to_string(), *n)).collect(),
+            };
+            status.held = server.held().into_iter().map(by_route).collect();
+        }
+        status
     }
 
-    /// Another configuration serves.
-    pub fn published(&self, cause: &str, generation: u64, plan: &Plan) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = now();
-        (status.generation, status.generation_since) = (generation, at);
+    /// Another configuration serves, and these earlier generations are kept.
+    pub fn published(&self, change: &Change, plan: &Plan, kept: Vec<u64>) {
+        let mut status = self.lock();
+        (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
-        let cause = cause.to_owned();
-        status.last_change = Some(Change { at, cause, published: true, problems: Vec::new() });
+        status.last_change = Some(change.clone());
         drop(status);
         self.look_at_certificates();
     }
 
     /// Tells the log of certificates that expire soon, each step once.
     pub fn look_at_certificates(&self) {
-        let certificates = self.status().certificates;
+        let certificates = self.certificates();
         self.told.lock().unwrap_or_else(PoisonError::into_inner).look(&certificates, SystemTime::now());
+    }
+
+    /// Certificates that are served, or shown to upstreams.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.lock().certificates.clone()
     }
 
     /// How it stands with certificates that an authority is asked for.
     pub fn asked_for(&self, certificates: Vec<acme::State>) {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).acme = certificates;
+        self.lock().acme = certificates;
     }
 
     /// Another configuration was refused.
-    pub fn refused(&self, cause: &str, problems: &[String]) {
-        let change =
-            Change { at: now(), cause: cause.to_owned(), published: false, problems: problems.to_vec() };
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).last_change = Some(change);
+    pub fn refused(&self, change: &Change) {
+        self.lock().last_change = Some(change.clone());
+    }
+
+    /// What was read is what serves. That is told where the last change was refused: it is over.
+    pub fn unchanged(&self, change: &Change) {
+        let mut status = self.lock();
+        if status.last_change.as_ref().is_some_and(|last| last.outcome == Outcome::Refused) {
+            status.last_change = Some(change.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,11 +3,59 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 
+use http::Method;
+use tokio::sync::mpsc::Sender;
+
 use super::*;
+use crate::reload::{self, Ask, Order};
 use crate::run::Plan;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop")
+}
+
+/// Where orders go that nobody carries out.
+fn nobody() -> Sender<Order> {
+    reload::orders().0
+}
+
+#[test]
+fn orders_are_carried_out_and_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("weir.sock");
+    runtime().block_on(async {
+        let (sender, mut orders) = reload::orders();
+        let board = Board::new(&Plan::default(), 1, None);
+        let _admin = Admin::start(&socket, 0o600, board, sender).expect("it starts");
+        for (path, expected, outcome) in [
+            ("/reload", Ask::Reload, Outcome::Published),
+            ("/reload?dry_run=true", Ask::DryRun, Outcome::Possible),
+            ("/rollback", Ask::Rollback { to: None }, Outcome::Published),
+            ("/rollback?to=7", Ask::Rollback { to: Some(7) }, Outcome::Refused),
+        ] {
+            let work = async {
+                let order = orders.recv().await.expect("an order");
+                assert_eq!(order.ask, expected);
+                order.answer.send(Change::new("a test", outcome, 3)).expect("somebody waits");
+            };
+            let (answer, ()) = tokio::join!(ask(&socket, Method::POST, path), work);
+            let change: Change = serde_json::from_slice(&answer.expect("an answer")).expect("a change");
+            assert_eq!((change.outcome, change.generation), (outcome, 3), "{path}");
+        }
+        for (method, path, status) in [
+            (Method::GET, "/reload", "405"),
+            (Method::POST, "/status", "405"),
+            (Method::POST, "/reload?dry_run=perhaps", "400"),
+            (Method::POST, "/reload?to=1", "400"),
+            (Method::POST, "/rollback?to=x", "400"),
+        ] {
+            let wrong = ask(&socket, method, path).await.expect_err("it is wrong");
+            assert!(wrong.to_string().contains(status), "{path}: {wrong}");
+        }
+        drop(orders);
+        let stopping = ask(&socket, Method::POST, "/reload").await.expect_err("nobody carries it out");
+        assert!(stopping.to_string().contains("503"), "{stopping}");
+    });
 }
 
 #[test]
@@ -16,26 +64,31 @@ fn what_hangs_on_the_board_is_answered() {
     let socket = folder.path().join("a/b/weir.sock");
     runtime().block_on(async {
         let plan = Plan { source: Source::Path("weir.toml".into()), ..Plan::default() };
-        let board = Board::new(&plan, 3);
-        let admin = Admin::start(&socket, 0o640, board.clone()).expect("it starts");
+        let board = Board::new(&plan, 3, None);
+        let admin = Admin::start(&socket, 0o640, board.clone(), nobody()).expect("it starts");
         assert_eq!(fs::metadata(&socket).expect("a file").permissions().mode() & 0o777, 0o640);
-        board.refused("x.lua changed", &["x.lua:1: no".to_owned()]);
+        let problems = vec!["x.lua:1: no".to_owned()];
+        board.refused(&Change { problems, ..Change::new("x.lua changed", Outcome::Refused, 1) });
         let told: Status =
-            serde_json::from_slice(&ask(&socket, "/status").await.expect("an answer")).expect("a status");
+            serde_json::from_slice(&ask(&socket, Method::GET, "/status").await.expect("an answer"))
+                .expect("a status");
         assert_eq!(told, board.status());
         assert_eq!((told.workers, told.generation, told.config.as_str()), (3, 1, "weir.toml"));
-        assert_eq!(
-            told.last_change.map(|change| (change.published, change.problems.len())),
-            Some((false, 1))
-        );
-        board.published("SIGHUP", 2, &plan);
+        let last = told.last_change.expect("it was refused");
+        assert_eq!((last.outcome, last.problems.len()), (Outcome::Refused, 1));
+        board.unchanged(&Change::new("x.lua changed", Outcome::Unchanged, 1));
+        let last = board.status().last_change.expect("it is over");
+        assert_eq!(last.outcome, Outcome::Unchanged);
+        board.published(&Change::new("SIGHUP", Outcome::Published, 2), &plan, vec![1]);
+        board.unchanged(&Change::new("SIGHUP", Outcome::Unchanged, 2));
         let told = board.status();
-        assert_eq!((told.generation, told.last_change.map(|change| change.published)), (2, Some(true)));
-        let wrong = ask(&socket, "/other").await.expect_err("there is nothing");
+        let last = told.last_change.expect("it was published");
+        assert_eq!((told.generation, told.kept, last.outcome), (2, vec![1], Outcome::Published));
+        let wrong = ask(&socket, Method::GET, "/other").await.expect_err("there is nothing");
         assert!(wrong.to_string().contains("404"), "{wrong}");
         drop(admin);
         assert!(!socket.exists());
-        let gone = ask(&socket, "/status").await.expect_err("nobody is there");
+        let gone = ask(&socket, Method::GET, "/status").await.expect_err("nobody is there");
         assert!(matches!(gone, Unanswered::Connect(error) if error.kind() == ErrorKind::NotFound));
     });
 }
@@ -46,15 +99,16 @@ fn a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not() {
     let socket = folder.path().join("weir.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("it can be bound"));
     runtime().block_on(async {
-        let board = Board::new(&Plan::default(), 1);
-        let _admin = Admin::start(&socket, 0o600, board.clone()).expect("it takes its place");
-        let second = Admin::start(&socket, 0o600, board).expect_err("one answers there");
+        let board = Board::new(&Plan::default(), 1, None);
+        let _admin = Admin::start(&socket, 0o600, board.clone(), nobody()).expect("it takes its place");
+        let second = Admin::start(&socket, 0o600, board, nobody()).expect_err("one answers there");
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
-        ask(&socket, "/status").await.expect("the first one still answers");
+        ask(&socket, Method::GET, "/status").await.expect("the first one still answers");
     });
     fs::write(&socket, "a file").expect("it can be written");
     runtime().block_on(async {
-        Admin::start(&socket, 0o600, Board::new(&Plan::default(), 1)).expect_err("this is no socket");
+        Admin::start(&socket, 0o600, Board::new(&Plan::default(), 1, None), nobody())
+            .expect_err("this is no socket");
         assert_eq!(fs::read(&socket).expect("it is still there"), b"a file");
     });
 }
@@ -70,5 +124,9 @@ fn each_configuration_has_a_socket_of_its_own() {
         of(&one),
         of(&folder.path().join("../").join(folder.path().file_name().expect("a name")).join("a.toml"))
     );
+    let link = folder.path().join("link.toml");
+    std::os::unix::fs::symlink("a.toml", &link).expect("a link");
+    assert_eq!(likely_sockets(&Source::Path(link.clone())), [of(&link), of(&one)]);
+    assert_eq!(likely_sockets(&Source::Path(one.clone())), [of(&one)]);
     assert!(of(&one).as_os_str().len() < 100, "{:?}", of(&one));
 }

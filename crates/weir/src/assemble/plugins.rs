@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use weir_core::client::WorkerClient;
-use weir_lua::{LoadError, LuaPlugin, Source};
+use weir_lua::{LoadError, LuaPlugin};
+
 use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
 use weir_plugin::{Plugin, Policy};
+
+pub use weir_lua::Source;
 
 /// What a plugin is asked to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +33,7 @@ pub struct Loaded {
     /// The plugin.
     pub plugin: Arc<dyn Plugin>,
     /// Its files.
-    source: Source,
+    pub source: Source,
 }
 
 /// Why it cannot be.
@@ -57,18 +60,6 @@ pub struct Fault {
     pub message: String,
 }
 
-impl Loaded {
-    /// Whether another would be the same: then the one that is there goes on, with all that it holds.
-    pub fn is_same(&self, other: &Loaded) -> bool {
-        self.what == other.what && self.source == other.source
-    }
-
-    /// The folder in which a change of a file may change the plugin.
-    pub fn folder(&self) -> Option<&std::path::Path> {
-        self.source.folder.as_deref()
-    }
-}
-
 /// What all plugins are lent. It outlives configurations: the key-value store has the size in bytes that was asked for
 /// first.
 pub fn services(kv_memory: u64) -> Services {
@@ -76,12 +67,19 @@ pub fn services(kv_memory: u64) -> Services {
     SERVICES.get_or_init(|| weir_services::local(kv_memory, Arc::new(WorkerClient))).clone()
 }
 
-/// Reads, compiles and runs a plugin once. May take as long as its `on_load` does.
+/// Reads the files of a plugin.
+///
+/// # Errors
+/// [`Problem::Unreadable`].
+pub fn read(what: &What) -> Result<Source, Problem> {
+    Source::read(&what.path).map_err(|error| Problem::Unreadable(error.to_string()))
+}
+
+/// Compiles a plugin and runs it once. May take as long as its `on_load` does.
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn load(what: What, services: Services) -> Result<Loaded, Problem> {
-    let source = Source::read(&what.path).map_err(|error| Problem::Unreadable(error.to_string()))?;
+pub fn load(what: What, source: Source, services: Services) -> Result<Loaded, Problem> {
     let deadline = what.policy.limits.deadline;
     let (name, copy) = (what.name.clone(), source.clone());
     let (settings, policy) = (what.settings.clone(), what.policy.clone());

@@ -1,7 +1,7 @@
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
 use weir_core::spec::{
-    AcceptBalance, Balance, EndpointSpec, HttpLimits, PathTemplate, Protocol, Retry, Upstream,
+    AcceptBalance, Balance, EndpointSpec, HttpLimits, OnReload, PathTemplate, Protocol, Retry, Upstream,
     UpstreamTimeouts,
 };
 
@@ -88,6 +88,8 @@ fn plan() -> Plan {
             sni: Vec::new(),
             upstream: "one".into(),
             idle_timeout: Duration::from_secs(1),
+            on_reload: OnReload::Pin,
+            identity: 0,
         }],
         upstreams: vec![
             group("servers", &["10.0.0.1:80", "10.0.0.2:80", "app.internal", "10.0.0.4:80", "10.0.0.5:80"]),

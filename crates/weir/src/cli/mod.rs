@@ -1,8 +1,10 @@
 //! The command line.
 
+mod ask;
 mod check;
 mod explain;
 mod new;
+mod reload;
 mod status;
 mod test;
 
@@ -54,6 +56,12 @@ enum Command {
     /// Tell what a running weir serves, and what came of the last change of its configuration.
     #[command(after_help = status::AFTER)]
     Status(status::Show),
+    /// Have a running weir read its configuration again, or tell what would change.
+    #[command(after_help = reload::AFTER)]
+    Reload(reload::Reload),
+    /// Let an earlier configuration of a running weir serve again.
+    #[command(after_help = reload::AFTER)]
+    Rollback(reload::Rollback),
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
@@ -99,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
         Command::Status(show) => show.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Rollback(rollback) => rollback.run(),
         Command::Test(test) => test.run(),
         Command::New(new) => new.run(),
         Command::Types(Types::Lua) => print(LUA_TYPES),

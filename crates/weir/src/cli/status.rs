@@ -1,16 +1,17 @@
 //! `weir status`.
 
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::admin::{self, Change, Settings, Status, Unanswered};
-use crate::config;
+use http::Method;
+
+use super::ask::{At, EXIT_REFUSED, now};
+use super::print;
+use crate::admin::{self, Outcome, Status};
 use crate::expiry;
-use crate::run::EXIT_FAILED;
 
-use super::{print, source};
+/// The most lines of changes that are shown.
+const SHOWN: usize = 20;
 
 /// After `--help`.
 pub(super) const AFTER: &str = "\
@@ -22,18 +23,11 @@ Exit codes:
   1  nobody answers
   5  it runs, but the last change of its configuration was refused";
 
-/// Exit code: what serves is not what the files say.
-const EXIT_REFUSED: u8 = 5;
-
 /// Which one, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
-    /// The configuration that it runs. Default: the built-in demo.
-    #[arg(short, long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Its admin socket. Default: the one that the configuration says.
-    #[arg(short, long, value_name = "FILE")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -41,67 +35,16 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self) -> ExitCode {
-        let socket = match self.socket {
-            Some(socket) => socket,
-            None => {
-                let source = source(self.config);
-                // A configuration that is broken now may be what serves: its default is the best guess.
-                let settings = config::admin(&source).unwrap_or(Settings::Default);
-                match settings.socket(&source) {
-                    Some((socket, _)) => socket,
-                    None => {
-                        return fail(&format!("{source} has `admin.socket = false`: nothing can be asked"));
-                    }
-                }
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let answer = match runtime {
-            Ok(runtime) => runtime.block_on(admin::ask(&socket, "/status")),
-            Err(error) => return fail(&format!("cannot make an event loop: {error}")),
-        };
-        let json = match answer {
-            Ok(json) => json,
-            Err(error) => return fail(&explain(&socket, &error)),
-        };
-        let status: Status = match serde_json::from_slice(&json) {
+        let status: Status = match self.at.ask(Method::GET, "/status") {
             Ok(status) => status,
-            Err(error) => {
-                return fail(&format!("what answers at {} is another weir: {error}", socket.display()));
-            }
+            Err(code) => return code,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = if self.json {
-            serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
-        } else {
-            text(&status, now)
-        };
-        print(&text);
-        let refused = status.last_change.is_some_and(|change| !change.published);
+        print(&match self.json {
+            true => serde_json::to_string_pretty(&status).unwrap_or_default() + "\n",
+            false => text(&status, now()),
+        });
+        let refused = status.last_change.is_some_and(|change| change.outcome == Outcome::Refused);
         if refused { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS }
-    }
-}
-
-fn fail(message: &str) -> ExitCode {
-    // Nothing is left to tell it to when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    ExitCode::from(EXIT_FAILED)
-}
-
-fn explain(socket: &Path, error: &Unanswered) -> String {
-    let socket = socket.display();
-    match error {
-        Unanswered::Connect(error) if error.kind() == ErrorKind::NotFound => format!(
-            "no weir runs with this configuration: there is no socket {socket}\n  name the configuration that it was \
-             started with by --config PATH, or its socket by --socket FILE"
-        ),
-        Unanswered::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            format!("nobody is at {socket} any more: the weir that made it was killed")
-        }
-        Unanswered::Connect(error) if error.kind() == ErrorKind::PermissionDenied => format!(
-            "{socket} is not for you: {error}\n  `admin.mode` says who may ask; without it only who started weir"
-        ),
-        error => format!("{socket}: {error}"),
     }
 }
 
@@ -119,6 +62,19 @@ fn text(status: &Status, now: u64) -> String {
         count(status.routes, "route"),
         count(status.upstreams, "upstream"),
     ));
+    for admin::Listener { name, address } in &status.listeners {
+        let address = address.map_or_else(|| "a Unix socket".to_owned(), |address| address.to_string());
+        text.push_str(&format!("listener {name} on {address}\n"));
+    }
+    text.push_str(&format!(
+        "{}, {} of them WebSockets or other relays\n",
+        count(status.connections, "connection"),
+        status.relays
+    ));
+    if !status.held.is_empty() {
+        let held: Vec<String> = status.held.iter().map(holding).collect();
+        text.push_str(&format!("under way by earlier generations: {}\n", held.join(", ")));
+    }
     if !status.plugins.is_empty() {
         text.push_str(&format!("plugins {}\n", status.plugins.join(", ")));
     }
@@ -140,17 +96,34 @@ fn text(status: &Status, now: u64) -> String {
             ));
         }
     }
-    if let Some(Change { at, cause, published, problems }) = &status.last_change {
-        let what = match published {
-            true => "it serves",
-            false => "refused: what served before goes on",
+    if !status.kept.is_empty() {
+        let kept: Vec<String> = status.kept.iter().map(u64::to_string).collect();
+        text.push_str(&format!("kept generations {}: `weir rollback` goes back\n", kept.join(", ")));
+    }
+    if let Some(change) = &status.last_change {
+        let what = match (change.outcome, change.restored) {
+            (Outcome::Refused, _) => "refused: what served before goes on".to_owned(),
+            (Outcome::Published, Some(earlier)) => format!("generation {earlier} serves again"),
+            (Outcome::Unchanged, _) => "nothing has changed".to_owned(),
+            (Outcome::Published | Outcome::Possible, _) => "it serves".to_owned(),
         };
-        text.push_str(&format!("last change {} ago ({cause}): {what}\n", ago(*at)));
-        for problem in problems {
-            text.push_str(&format!("  {}\n", problem.replace('\n', "\n  ")));
+        text.push_str(&format!("last change {} ago ({}): {what}\n", ago(change.at), change.cause));
+        let more = change.changes.len().saturating_sub(SHOWN);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        for line in change.changes.iter().take(SHOWN).chain(&more).chain(&change.problems) {
+            text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
         }
     }
     text
+}
+
+/// What goes on by an earlier generation.
+fn holding(held: &admin::Held) -> String {
+    let by_route = held.relays.iter().map(|(route, n)| format!("{n} of {route}"));
+    match held.relays.is_empty() {
+        true => format!("{} (requests)", held.generation),
+        false => format!("{} ({})", held.generation, by_route.collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// The two largest units of a time.
@@ -173,6 +146,7 @@ fn lasting(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::acme;
+    use crate::admin::Change;
 
     #[test]
     fn times_are_told_in_their_largest_units() {
@@ -188,7 +162,10 @@ mod tests {
         let change = Change {
             at: 1_090,
             cause: "plugins/a.lua changed".to_owned(),
-            published: false,
+            outcome: Outcome::Refused,
+            generation: 4,
+            restored: None,
+            changes: Vec::new(),
             problems: vec!["plugins/a.lua:3: Expected `end`".to_owned()],
         };
         let status = Status {
@@ -214,6 +191,14 @@ mod tests {
                 problem: Some("too many orders".to_owned()),
                 ..acme::State::default()
             }],
+            kept: vec![3, 2],
+            listeners: vec![admin::Listener { name: "web".to_owned(), address: "[::]:80".parse().ok() }],
+            connections: 9,
+            relays: 5,
+            held: vec![
+                admin::Held { generation: 1, relays: [("chat".to_owned(), 4), ("db".to_owned(), 1)].into() },
+                admin::Held { generation: 3, relays: [].into() },
+            ],
             last_change: Some(change),
         };
         assert_eq!(
@@ -221,9 +206,13 @@ mod tests {
             "weir 1.0, process 7, up 1 min 40 s\n\
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
+             listener web on [::]:80\n\
+             9 connections, 5 of them WebSockets or other relays\n\
+             under way by earlier generations: 1 (4 of chat, 1 of db), 3 (requests)\n\
              plugins a, b\n\
              1 certificate, the first to expire: a.pem (a.test) expires in 1 d 1 h\n\
              no signed certificate for b.test: too many orders; tried again in 2 min\n\
+             kept generations 3, 2: `weir rollback` goes back\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
              plugins/a.lua:3: Expected `end`\n"
         );

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::{colored, print, refuse};
+use crate::config::inputs::Inputs;
 use crate::run::EXIT_CONFIG;
 use crate::testing::report::{self, Colours};
 use crate::testing::{Suite, find, junit, run};
@@ -43,13 +44,14 @@ impl Test {
             Ok(runtime) => runtime,
             Err(error) => return refuse(&format!("no event loop to watch in: {error}")),
         };
-        let mut watcher = Watcher::over(&self.paths);
+        let mut watcher = Watcher::new();
+        watcher.follow(vec![Inputs::tests(&self.paths)]);
         loop {
             self.once();
             let changed = runtime.block_on(watcher.changed());
-            print(&format!("\n{} has changed\n\n", changed.display()));
+            print(&format!("\n{changed}\n\n"));
             // A folder may be another under the same name by now.
-            watcher.look_at(&self.paths);
+            watcher.follow(vec![Inputs::tests(&self.paths)]);
             watcher.renew();
         }
     }

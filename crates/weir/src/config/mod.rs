@@ -2,10 +2,12 @@
 //!
 //! In reading order: [`document`] (text as a tree that knows its places), [`raw`] (what may be written; the JSON
 //! Schema comes from it), [`shape`] (the tree against that schema), [`value`] (values written as strings),
-//! [`lower`] (from raw to what the data plane takes), [`report`] (everything that is wrong).
+//! [`inputs`] (what was read, to be watched), [`lower`] (from raw to what the data plane takes), [`report`] (everything that is wrong), [`outline`] (what is another in the next one).
 
 pub mod document;
+pub mod inputs;
 pub mod lower;
+pub mod outline;
 pub mod raw;
 pub mod report;
 pub mod shape;
@@ -15,8 +17,10 @@ pub mod value;
 use serde_json::Value as Json;
 
 use crate::admin::Settings;
+use crate::assemble::plugins;
 use crate::run::Plan;
 use document::{At, Node};
+use outline::Outline;
 use report::{Diagnostic, Report};
 
 pub use source::Source;
@@ -35,6 +39,14 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with it.
 pub fn load(source: &Source) -> Result<Loaded, Box<Report>> {
+    load_after(source, &[])
+}
+
+/// The same after another one: its plugins, as far as they are what they were, stay.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load_after(source: &Source, before: &[plugins::Loaded]) -> Result<Loaded, Box<Report>> {
     let mut report = Report::default();
     let document = source.read(&mut report);
     if report.errors() > 0 {
@@ -43,8 +55,10 @@ pub fn load(source: &Source) -> Result<Loaded, Box<Report>> {
     }
     let mut bad: Vec<At> = Vec::new();
     let raw = parse(&document, &mut report, &mut bad);
-    let mut plan = lower::lower(&raw, &document, &mut report, &mut bad);
+    let mut plan = lower::lower(&raw, &document, &mut report, &mut bad, before);
     plan.source = source.clone();
+    plan.inputs = report.inputs.clone();
+    plan.outline = Outline::of(&raw);
     if report.errors() > 0 { Err(Box::new(report)) } else { Ok(Loaded { plan, report }) }
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::document::{File, Place};
+use super::inputs::Inputs;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug)]
@@ -60,8 +61,10 @@ impl Diagnostic {
 /// Everything that is wrong with a configuration, and the files it is in.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The files that were read.
+    /// The files that were read and can be shown.
     pub files: Vec<File>,
+    /// Everything that was read, or was to be.
+    pub inputs: Inputs,
     diagnostics: Vec<Diagnostic>,
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::document::{File, Node};
+use super::inputs::{Kind, Listing};
 use super::report::{Diagnostic, Report};
 
 /// The configuration that runs when none is named: `config/weir.toml` of the repository.
@@ -37,26 +38,35 @@ impl Source {
     pub fn read(&self, report: &mut Report) -> Node {
         let path = match self {
             Source::Embedded => {
+                report.inputs.other("configuration", EMBEDDED.as_bytes());
                 return add(report, "config/weir.toml".into(), PathBuf::from("."), EMBEDDED.to_owned());
             }
             Source::Path(path) => path,
             Source::Text(text) => {
+                report.inputs.other("configuration", text.as_bytes());
                 return add(report, self.to_string(), PathBuf::from("."), text.clone());
             }
         };
         let files = match files_of(path) {
             Ok(files) => files,
             Err(error) => {
+                report.inputs.file(path, Kind::Config, None);
                 report.push(unreadable(path, &error));
                 return Node::empty(0);
             }
         };
+        if files.iter().all(|file| file != path) {
+            report.inputs.folder(path, Listing::Configs);
+        }
         if files.is_empty() {
             report.push(Diagnostic::new(format!("there is no *.toml file in {}", path.display())));
         }
         let mut document: Option<Node> = None;
         for file in files {
-            let text = match fs::read_to_string(&file) {
+            let text = fs::read_to_string(&file);
+            let content = text.as_ref().ok().map(String::as_bytes);
+            report.inputs.file(&file, Kind::Config, content);
+            let text = match text {
                 Ok(text) => text,
                 Err(error) => {
                     report.push(unreadable(&file, &error));

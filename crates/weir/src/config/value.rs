@@ -1,5 +1,7 @@
 //! Values that a configuration writes as strings: each is parsed in one place, and says itself what is wrong.
 
+mod share;
+
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +15,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use weir_core::spec::pattern::anchored;
 use weir_core::spec::{EndpointAddress, HashKey, HostPattern, ListenAddress};
+
+pub use share::Share;
 
 /// A value written as a string.
 pub trait Leaf: Sized {
@@ -79,7 +83,7 @@ struct Kind {
     check: fn(&str) -> Result<(), String>,
 }
 
-fn kinds() -> [Kind; 12] {
+fn kinds() -> [Kind; 13] {
     fn kind<T: Leaf>() -> Kind {
         Kind { format: T::FORMAT, want: T::WANT, check: |text| T::parse(text).map(drop) }
     }
@@ -96,6 +100,7 @@ fn kinds() -> [Kind; 12] {
         kind::<Pattern>(),
         kind::<HashKey>(),
         kind::<Mode>(),
+        kind::<Share>(),
     ]
 }
 

@@ -37,7 +37,7 @@ fn a_second_server_does_not_share_the_port() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut spec = greeting(|main| main.address = taken.clone());
     spec.listeners.insert(0, listener("before", ListenAddress::Tcp(free)));
-    let error = start(&spec).err().unwrap();
+    let error = unbound(&spec);
     assert_eq!((&*error.listener, &error.address), ("main", &taken));
     assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     TcpListener::bind(free).expect("all or none: what was bound before is let go");
@@ -63,14 +63,14 @@ fn a_unix_socket_has_its_mode_and_is_removed_at_the_end() {
         expect(&mut UnixStream::connect(&path).unwrap(), "hello");
         assert_eq!(server.seen().peer, "unix:");
     }
-    assert_eq!(start(&spec).err().unwrap().source.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(unbound(&spec).source.kind(), io::ErrorKind::AddrInUse);
     expect(&mut UnixStream::connect(&path).unwrap(), "hello");
     server.seen();
     server.drain(LONG);
     assert!(!path.exists(), "the file is still there");
 
     std::fs::write(&path, "precious").unwrap();
-    assert_eq!(start(&spec).err().unwrap().source.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(unbound(&spec).source.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     std::fs::remove_dir_all(folder).unwrap();
 }

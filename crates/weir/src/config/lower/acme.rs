@@ -12,6 +12,7 @@ use crate::acme::store::{Kept, kept, stand_ins};
 use crate::acme::{Challenge, Settings, Wanted};
 use crate::certs;
 use crate::config::document::At;
+use crate::config::inputs::Kind;
 use crate::config::raw;
 
 /// The most names of a certificate: what Let's Encrypt takes.
@@ -66,9 +67,10 @@ impl Lower<'_> {
             Some(roots) => {
                 let at = at.key("roots");
                 let path = self.reference(roots, &at)?;
+                self.pem(&path, Kind::Authority);
                 self.certified(certs::load_roots(&path), &at)?
             }
-            None => self.certified(certs::system_roots(), &at)?,
+            None => self.system_roots(&at)?,
         };
         let plain = |l: &raw::Listener| l.protocol == raw::ListenerProtocol::Http && l.tls.is_none();
         let challenge = match raw.acme.challenge {
@@ -122,6 +124,7 @@ impl Lower<'_> {
         if !settings.wanted.contains(&wanted) {
             settings.wanted.push(wanted.clone());
         }
+        self.report.inputs.file_to_read(&wanted.file, Kind::Certificate);
         let problem = match kept(&wanted) {
             Kept::Certificate(certificate) => {
                 self.note_file(&certificate, wanted.file);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_core::spec::{self, ListenAddress};
 
 use super::names::Names;
+use super::reload::on_reload;
 use super::{Lower, all, arc};
 use crate::config::document::At;
 use crate::config::raw;
@@ -102,6 +103,8 @@ impl Lower<'_> {
             sni: all(&raw.sni),
             upstream: arc(upstream),
             idle_timeout: raw.idle_timeout.0,
+            on_reload: on_reload(raw.on_reload),
+            identity: 0,
         })
     }
 

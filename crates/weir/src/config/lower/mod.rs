@@ -6,6 +6,7 @@ mod listener;
 mod names;
 mod plugin;
 mod proxy;
+mod reload;
 mod route;
 mod secrets;
 mod telemetry;
@@ -17,10 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
-use weir_core::spec::Spec;
+use weir_core::spec::{self, Spec};
 use weir_plugin::services::Services;
 
 use super::document::{At, Node};
+use super::inputs::Kind;
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
@@ -35,14 +37,22 @@ pub use conflicts::without_upstreams;
 /// The least and the most memory of the key-value store, in bytes.
 const KV_MEMORY: (u64, u64) = (1 << 20, 1 << 40);
 
-/// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run.
-pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut Vec<At>) -> Plan {
+/// Lowers a configuration; what is wrong goes to `report`, and only a plan without errors can be run. Plugins that are
+/// what they were `before` stay, with all that they hold.
+pub fn lower(
+    raw: &raw::Config,
+    document: &Node,
+    report: &mut Report,
+    bad: &mut Vec<At>,
+    before: &[Loaded],
+) -> Plan {
     let services = plugins::services(raw.kv.size.0.0.clamp(KV_MEMORY.0, KV_MEMORY.1));
     let mut lower = Lower {
         document,
         report,
         bad,
         services,
+        before,
         plugins: Vec::new(),
         broken_plugins: Vec::new(),
         certificate_files: HashMap::new(),
@@ -55,6 +65,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             workers: raw.workers as usize,
             drain: raw.drain.0,
             proxy: lower.proxy(&raw.proxy),
+            reload: reload::of_relays(&raw.reload),
             ..Spec::default()
         },
         telemetry: lower.telemetry(raw),
@@ -90,13 +101,16 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
     for (i, route) in raw.routes.iter().enumerate() {
         let at = At::default().key("routes").index(i);
         let plugins = lower.route_plugins(route, raw, &at);
+        let identity = reload::identity(route, route.upstream.as_ref(), raw);
         let route = lower.route(route, &names.routes[i], &names, &at);
-        plan.spec.routes.extend(route.map(|route| weir_core::spec::Route { plugins, ..route }));
+        plan.spec.routes.extend(route.map(|route| spec::Route { plugins, identity, ..route }));
     }
     lower.unnamed_plugins(raw);
     for (i, route) in raw.tcp_routes.iter().enumerate() {
         let at = At::default().key("tcp_routes").index(i);
-        plan.spec.tcp_routes.extend(lower.tcp_route(route, &names.tcp_routes[i], &names, &at));
+        let identity = reload::identity(route, route.upstream.as_ref(), raw);
+        let route = lower.tcp_route(route, &names.tcp_routes[i], &names, &at);
+        plan.spec.tcp_routes.extend(route.map(|route| spec::TcpRoute { identity, ..route }));
     }
     lower.conflicts(&plan.spec.routes, &names);
     lower.tcp_conflicts(&plan.spec.tcp_routes, &names);
@@ -109,6 +123,7 @@ pub fn lower(raw: &raw::Config, document: &Node, report: &mut Report, bad: &mut 
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
     plan.admin = admin(&raw.admin);
+    plan.reload = lower.reload(&raw.reload);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(
@@ -141,6 +156,8 @@ pub struct Lower<'a> {
     bad: &'a mut Vec<At>,
     /// What plugins are lent.
     services: Services,
+    /// Plugins that serve.
+    before: &'a [Loaded],
     /// Plugins that are ready.
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.
@@ -260,7 +277,9 @@ impl Lower<'_> {
     /// The content of a file.
     pub fn file(&mut self, text: &str, at: &At) -> Option<Vec<u8>> {
         let path = self.path(text, at);
-        match std::fs::read(&path) {
+        let content = std::fs::read(&path);
+        self.report.inputs.file(&path, Kind::Other, content.as_deref().ok());
+        match content {
             Ok(content) => Some(content),
             Err(error) => {
                 let told = self.error(at, format!("cannot read {}: {error}", path.display()), "");

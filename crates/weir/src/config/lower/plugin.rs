@@ -12,8 +12,9 @@ use weir_plugin::settings::{Settings, Value};
 use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
 
 use super::Lower;
-use crate::assemble::plugins::{self, Fault, Problem};
+use crate::assemble::plugins::{self, Fault, Problem, Source};
 use crate::config::document::{At, File, Place, Step};
+use crate::config::inputs::{Kind, Listing};
 use crate::config::raw;
 use crate::config::report::{Diagnostic, did_you_mean};
 use crate::config::value::{Leaf, Text};
@@ -144,7 +145,19 @@ impl Lower<'_> {
         if self.broken_plugins.contains(&what.path) {
             return None;
         }
-        match plugins::load(what.clone(), self.services.clone()) {
+        let source = plugins::read(&what);
+        self.note_scripts(&what, source.as_ref().ok());
+        let before = self.before;
+        let same =
+            |source: &Source| before.iter().find(|loaded| loaded.what == what && loaded.source == *source);
+        let loaded = match source {
+            Ok(source) => match same(&source) {
+                Some(loaded) => Ok(loaded.clone()),
+                None => plugins::load(what.clone(), source, self.services.clone()),
+            },
+            Err(problem) => Err(problem),
+        };
+        match loaded {
             Ok(loaded) => {
                 let plugin = loaded.plugin.clone();
                 self.plugins.push(loaded);
@@ -157,6 +170,23 @@ impl Lower<'_> {
         }
     }
 
+    /// Which files a plugin is read from.
+    fn note_scripts(&mut self, what: &plugins::What, source: Option<&Source>) {
+        let inputs = &mut self.report.inputs;
+        match source {
+            Some(source) => {
+                let folder = source.folder.as_deref().unwrap_or(Path::new(""));
+                for (name, text) in &source.files {
+                    inputs.file(&folder.join(name), Kind::Script, Some(text.as_bytes()));
+                }
+            }
+            None => inputs.file(&what.path, Kind::Script, None),
+        }
+        if what.path.is_dir() {
+            inputs.folder(&what.path, Listing::Scripts);
+        }
+    }
+
     fn find_plugin(&mut self, name: &str, config: &raw::Config, at: &At) -> Option<PathBuf> {
         let folder = self.path(FOLDER, at);
         let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
@@ -165,8 +195,15 @@ impl Lower<'_> {
         if is_name && file.is_file() {
             return Some(file.clone());
         }
+        if is_name {
+            // Should it come to be there, it is the one.
+            self.report.inputs.file_to_read(file, Kind::Script);
+        }
         if is_name && inside.join("plugin.lua").is_file() {
             return Some(inside.clone());
+        }
+        if is_name {
+            self.report.inputs.file_to_read(&inside.join("plugin.lua"), Kind::Script);
         }
         let mut known: Vec<String> = config.plugins.keys().cloned().collect();
         known.extend(names_in(&folder));

@@ -8,6 +8,7 @@ use weir_core::spec::pattern::template_parts;
 use weir_core::spec::{self, Action, HeaderEdits, PathPattern, PatternError, ValueMatch, ValueTemplate};
 
 use super::names::Names;
+use super::reload::on_reload;
 use super::{Lower, all, arc};
 use crate::config::document::At;
 use crate::config::raw;
@@ -64,6 +65,7 @@ impl Lower<'_> {
                     Some(spec::WebSocket { idle_timeout: raw.idle_timeout.0 })
                 }
             },
+            on_reload: on_reload(raw.on_reload),
             ..spec::Route::new(name, action)
         })
     }

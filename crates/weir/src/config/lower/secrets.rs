@@ -11,6 +11,7 @@ use weir_plugin::Secrets;
 
 use super::Lower;
 use crate::config::document::At;
+use crate::config::inputs::Kind;
 
 /// The largest secret, in bytes.
 const LARGEST: usize = 64 << 10;
@@ -29,7 +30,7 @@ impl Lower<'_> {
         (secrets.len() == raw.len()).then(|| Secrets::new(secrets))
     }
 
-    fn secret(&self, reference: &str, at: &At) -> Result<Bytes, Problem> {
+    fn secret(&mut self, reference: &str, at: &At) -> Result<Bytes, Problem> {
         let (what, mut content) = match reference.split_once(':') {
             Some(("env", name)) => {
                 let content = std::env::var_os(name).ok_or_else(|| Problem {
@@ -40,7 +41,9 @@ impl Lower<'_> {
             }
             Some(("file", path)) => {
                 let path = self.path(path, at);
-                let content = read(&path).map_err(|error| Problem {
+                let content = read(&path);
+                self.report.inputs.file(&path, Kind::Secret, content.as_deref().ok());
+                let content = content.map_err(|error| Problem {
                     what: format!("cannot read {}: {error}", path.display()),
                     help: "relative paths are relative to the file that names them",
                 })?;

@@ -1,14 +1,16 @@
 //! TLS on both sides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use weir_core::spec::{self, ListenAddress};
 
 use super::{Lower, all, arc};
 use crate::certs::{self, CertError};
 use crate::config::document::At;
+use crate::config::inputs::Kind;
 use crate::config::raw;
 
 impl Lower<'_> {
@@ -89,6 +91,8 @@ impl Lower<'_> {
     fn certificate(&mut self, cert: &str, key: &str, cert_at: &At, key_at: &At) -> Option<spec::Certificate> {
         let cert_path = self.reference(cert, cert_at)?;
         let key_path = self.reference(key, key_at)?;
+        self.pem(&cert_path, Kind::Certificate);
+        self.pem(&key_path, Kind::Certificate);
         let loaded = certs::load_certificate(&cert_path, &key_path);
         if let Ok(certificate) = &loaded {
             self.note_file(certificate, cert_path.clone());
@@ -123,6 +127,23 @@ impl Lower<'_> {
         }
     }
 
+    /// Notes that a file of PEM is read next.
+    pub fn pem(&mut self, path: &Path, kind: Kind) {
+        if path.to_str().is_none_or(|path| !path.starts_with("env:")) {
+            self.report.inputs.file_to_read(path, kind);
+        }
+    }
+
+    /// The authorities of the system. They are not watched, but a reload sees others.
+    pub fn system_roots(&mut self, at: &At) -> Option<Arc<RootCertStore>> {
+        let roots = self.certified(certs::system_roots(), at)?;
+        let mut keys: Vec<&[u8]> =
+            roots.roots.iter().map(|root| root.subject_public_key_info.as_ref()).collect();
+        keys.sort_unstable();
+        self.report.inputs.other("authorities of the system", &keys.concat());
+        Some(roots)
+    }
+
     /// What a reference to PEM names: `env:NAME` as it is, else a path.
     pub fn reference(&mut self, text: &str, at: &At) -> Option<PathBuf> {
         if text.contains("-----BEGIN") {
@@ -148,11 +169,13 @@ impl Lower<'_> {
     fn client_auth(&mut self, raw: &raw::ClientAuth, at: &At) -> Option<spec::ClientAuth> {
         let ca_at = at.key("ca");
         let ca = self.reference(raw.ca.as_ref()?, &ca_at)?;
+        self.pem(&ca, Kind::Authority);
         let roots = self.certified(certs::load_roots(&ca), &ca_at)?;
         let mut crls = Vec::new();
         for (i, crl) in raw.crl.as_slice().iter().enumerate() {
             let at = at.key("crl").index(i);
             if let Some(path) = self.reference(crl, &at) {
+                self.pem(&path, Kind::Authority);
                 crls.extend(self.certified(certs::load_crls(&path), &at).unwrap_or_default());
             }
         }
@@ -185,10 +208,11 @@ impl Lower<'_> {
             Some(ca) => {
                 let at = at.key("ca");
                 let path = self.reference(ca, &at)?;
+                self.pem(&path, Kind::Authority);
                 self.certified(certs::load_roots(&path), &at)?
             }
             None if !raw.verify => Arc::new(rustls::RootCertStore::empty()),
-            None => self.certified(certs::system_roots(), at)?,
+            None => self.system_roots(at)?,
         };
         let server_name = raw.server_name.as_ref().and_then(|name| {
             let parsed = ServerName::try_from(name.clone());

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_core::spec::{HostPattern, ListenAddress};
 
-use super::{Bytes, ListenerTls, OneOrMany, RoutePlugin, Text, Time, kib, secs};
+use super::{Bytes, ListenerTls, OnReload, OneOrMany, RoutePlugin, Text, Time, kib, secs};
 use crate::config::value::Mode;
 
 /// Where connections are accepted, and how.
@@ -183,6 +183,9 @@ pub struct TcpRoute {
     pub upstream: Option<String>,
     /// Closed when no byte passed either way for so long.
     pub idle_timeout: Time,
+    /// What becomes of its connections when it or its upstream changes: "pin" (they go on as they are until they end)
+    /// or "close" (over the time of `reload.spread`).
+    pub on_reload: OnReload,
 }
 
 impl Default for TcpRoute {
@@ -193,6 +196,7 @@ impl Default for TcpRoute {
             sni: OneOrMany::default(),
             upstream: None,
             idle_timeout: secs(3600),
+            on_reload: OnReload::Pin,
         }
     }
 }

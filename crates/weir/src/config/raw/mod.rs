@@ -9,6 +9,7 @@ mod listener;
 mod log;
 mod plugin;
 mod proxy;
+mod reload;
 mod route;
 mod tls;
 mod upstream;
@@ -24,6 +25,7 @@ pub use listener::*;
 pub use log::*;
 pub use plugin::*;
 pub use proxy::*;
+pub use reload::*;
 pub use route::*;
 pub use tls::*;
 pub use upstream::*;
@@ -68,6 +70,8 @@ pub struct Config {
     pub acme: Acme,
     /// What weir tells about itself while it runs, to `weir status` for example.
     pub admin: Admin,
+    /// How the configuration is read again while weir runs.
+    pub reload: Reload,
     /// What weir writes about itself.
     pub log: Log,
 }
@@ -88,6 +92,7 @@ impl Default for Config {
             access_log: AccessLog::default(),
             acme: Acme::default(),
             admin: Admin::default(),
+            reload: Reload::default(),
             log: Log::default(),
         }
     }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_core::spec::HostPattern;
 
-use super::{Bytes, OneOrMany, RoutePlugin, Text, Time, kib, secs};
+use super::{Bytes, OnReload, OneOrMany, RoutePlugin, Text, Time, kib, secs};
 use crate::config::value::{Pattern, Size};
 
 /// Which requests go where. All conditions that are given must hold; within a list any one. Exactly one of
@@ -66,6 +66,10 @@ pub struct Route {
     /// WebSocket upgrades: true, false (refused with 403), or a table of settings.
     pub websocket: Switch<WebSocket>,
 
+    /// What becomes of its WebSockets when it, its upstream or a plugin of it changes: "pin" (they go on as they are until
+    /// they end) or "close" (with code 1012, over the time of `reload.spread`).
+    pub on_reload: OnReload,
+
     /// Plugins in order, by name or as tables with settings; their hooks for responses run in reverse.
     pub plugins: Vec<RoutePlugin>,
 }
@@ -96,6 +100,7 @@ impl Default for Route {
             request_timeout: None,
             compression: Switch::Bool(false),
             websocket: Switch::Bool(true),
+            on_reload: OnReload::Pin,
             plugins: Vec::new(),
         }
     }

@@ -53,9 +53,25 @@ fn addresses() {
     }
 }
 
+#[test]
+fn shares_are_percents() {
+    for (text, shown) in
+        [("5%", "5%"), ("0.5%", "0.5%"), ("12.30 %", "12.3%"), ("100%", "100%"), ("0%", "0%")]
+    {
+        assert_eq!(Share::parse(text).map(|share| share.show()).as_deref(), Ok(shown), "{text}");
+    }
+    for text in ["5", "", "%", "-1%", "+1%", "1.%", ".5%", "0.001%", "100.01%", "99999999999%", "five%"] {
+        assert!(Share::parse(text).is_err(), "{text}");
+    }
+    assert_eq!(Share::of(1, 3).show(), "33.33%");
+    assert_eq!(Share::of(0, 0).show(), "0%");
+}
+
 proptest! {
     #[test]
-    fn what_is_shown_is_parsed_again(ms in 0u64..86_400_000_000, bytes: u64, text in ".{0,20}") {
+    fn what_is_shown_is_parsed_again(ms in 0u64..86_400_000_000, bytes: u64, part: u64, text in ".{0,20}") {
+        let share = Share::of(part, u64::MAX);
+        prop_assert_eq!(Share::parse(&share.show()), Ok(share));
         let time = Duration::from_millis(ms);
         prop_assert_eq!(<Duration as Leaf>::parse(&time.show()), Ok(time));
         prop_assert_eq!(Size::parse(&Size(bytes).show()), Ok(Size(bytes)));

@@ -1,0 +1,89 @@
+//! Asking a weir that runs.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::source;
+use crate::admin::{self, Settings, Unanswered};
+use crate::config;
+use crate::run::EXIT_FAILED;
+
+/// Exit code: what serves is not what the files say.
+pub(super) const EXIT_REFUSED: u8 = 5;
+
+/// Which one.
+#[derive(Debug, clap::Args)]
+pub(super) struct At {
+    /// The configuration that it runs. Default: the built-in demo.
+    #[arg(short, long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Its admin socket. Default: the one that the configuration says.
+    #[arg(short, long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+}
+
+impl At {
+    /// What it answers. Why it does not goes to standard error.
+    pub(super) fn ask<T: DeserializeOwned>(self, method: Method, path: &str) -> Result<T, ExitCode> {
+        let socket = self.socket()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let answer = match runtime {
+            Ok(runtime) => runtime.block_on(admin::ask(&socket, method, path)),
+            Err(error) => return Err(fail(&format!("cannot make an event loop: {error}"))),
+        };
+        let json = answer.map_err(|error| fail(&explain(&socket, &error)))?;
+        serde_json::from_slice(&json)
+            .map_err(|error| fail(&format!("what answers at {} is another weir: {error}", socket.display())))
+    }
+
+    fn socket(self) -> Result<PathBuf, ExitCode> {
+        if let Some(socket) = self.socket {
+            return Ok(socket);
+        }
+        let source = source(self.config);
+        // A configuration that is broken now may be what serves: its default is the best guess.
+        let settings = config::admin(&source).unwrap_or(Settings::Default);
+        if settings == Settings::Default {
+            let likely = admin::likely_sockets(&source);
+            let there = likely.iter().find(|socket| socket.exists()).or(likely.first());
+            return there.cloned().ok_or_else(|| fail("there is no socket"));
+        }
+        match settings.socket(&source) {
+            Some((socket, _)) => Ok(socket),
+            None => Err(fail(&format!("{source} has `admin.socket = false`: nothing can be asked"))),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn fail(message: &str) -> ExitCode {
+    // Nothing is left to tell it to when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    ExitCode::from(EXIT_FAILED)
+}
+
+fn explain(socket: &Path, error: &Unanswered) -> String {
+    let socket = socket.display();
+    match error {
+        Unanswered::Connect(error) if error.kind() == ErrorKind::NotFound => format!(
+            "no weir runs with this configuration: there is no socket {socket}\n  name the configuration that it was \
+             started with by --config PATH, or its socket by --socket FILE"
+        ),
+        Unanswered::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            format!("nobody is at {socket} any more: the weir that made it was killed")
+        }
+        Unanswered::Connect(error) if error.kind() == ErrorKind::PermissionDenied => format!(
+            "{socket} is not for you: {error}\n  `admin.mode` says who may ask; without it only who started weir"
+        ),
+        error => format!("{socket}: {error}"),
+    }
+}

@@ -1,0 +1,56 @@
+//! How the configuration is read again.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use serde::Serialize;
+use weir_core::spec;
+
+use super::Lower;
+use crate::config::document::At;
+use crate::config::raw;
+use crate::reload::{Allowed, Settings};
+
+/// What becomes of relays.
+pub(super) fn of_relays(raw: &raw::Reload) -> spec::Reload {
+    spec::Reload { spread: raw.spread.0, grace: raw.grace.0, generations: raw.generations as usize }
+}
+
+/// What becomes of the relays of a route.
+pub(super) fn on_reload(raw: raw::OnReload) -> spec::OnReload {
+    match raw {
+        raw::OnReload::Pin => spec::OnReload::Pin,
+        raw::OnReload::Close => spec::OnReload::Close,
+    }
+}
+
+/// The same for as long as this is written of a route and of its upstream. That its relays are to end from now on is no
+/// reason to end them.
+pub(super) fn identity(route: &impl Serialize, upstream: Option<&String>, raw: &raw::Config) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let upstream = upstream.and_then(|name| raw.upstreams.get(name));
+    let (route, upstream) = (serde_json::to_value(route), serde_json::to_value(upstream));
+    if let Ok(serde_json::Value::Object(mut route)) = route {
+        route.remove("on_reload");
+        serde_json::Value::Object(route).to_string().hash(&mut hasher);
+    }
+    upstream.map(|upstream| upstream.to_string()).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Lower<'_> {
+    /// `[reload]`.
+    pub fn reload(&mut self, raw: &raw::Reload) -> Settings {
+        let at = At::default().key("reload");
+        let rollback = raw.rollback.as_ref().and_then(|rollback| {
+            let at = at.key("rollback");
+            self.positive(rollback.within.0, &at.key("within"));
+            if raw.keep == 0 {
+                self.key_error(&at, "nothing is kept that a change could be taken back to", "")
+                    .help("`reload.keep` is 0; 1 is enough");
+            }
+            let errors = rollback.errors?.0;
+            Some(Allowed { errors, within: rollback.within.0, requests: u64::from(rollback.requests) })
+        });
+        Settings { watch: raw.watch, keep: raw.keep as usize, rollback }
+    }
+}
