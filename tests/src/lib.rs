@@ -5,11 +5,12 @@
 //!
 //! In reading order: [`process`] (children and their lines), [`weir`] (the binary and a running proxy), [`raw`]
 //! (a client and an upstream that speak bytes), [`answer`] (reading a response off the wire), [`certificates`],
-//! [`nginx`], [`tools`] (programs that `cargo xtask setup` installs).
+//! [`nginx`], [`pebble`] (an authority), [`tools`] (programs that `cargo xtask setup` installs).
 
 pub mod answer;
 pub mod certificates;
 pub mod nginx;
+pub mod pebble;
 pub mod process;
 pub mod raw;
 pub mod tools;

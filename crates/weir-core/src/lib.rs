@@ -4,7 +4,8 @@
 //! [`weir_plugin::Plugin`], configuration as a [`spec::Spec`].
 //!
 //! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`server`] and [`worker`]
-//! (threads), [`listen`] (accepting), [`tls`], [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
+//! (threads), [`listen`] (accepting), [`tls`], [`challenges`] (what authorities ask before they
+//! sign a certificate), [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
 //! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes), [`client`] (requests of
 //! plugins),
 //! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told). Beside them, in tests and fuzzing only,
@@ -14,6 +15,7 @@
 
 pub mod action;
 pub mod body;
+pub mod challenges;
 pub mod client;
 pub mod error;
 pub mod exchange;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use http::{HeaderName, StatusCode};
 use weir_plugin::Plugin;
 
+use crate::challenges::Challenges;
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub reload: Reload,
     /// Headers by which any listener tells upstreams who a client is: removed from what clients send.
     pub identity_headers: Vec<HeaderName>,
+    /// Challenges of ACME that plain HTTP listeners answer before they route.
+    pub challenges: Option<Arc<Challenges>>,
     /// Where records of exchanges go; `None`: no record is made.
     pub access_log: Option<Arc<dyn AccessLog>>,
     /// What comes of its exchanges, while somebody wants to know.
@@ -142,6 +145,7 @@ impl Snapshot {
             proxy: spec.proxy.clone(),
             reload: spec.reload,
             identity_headers,
+            challenges: spec.challenges.clone(),
             access_log,
             outcomes: Outcomes::default(),
         })

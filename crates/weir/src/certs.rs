@@ -1,7 +1,8 @@
 //! Certificates, keys, authorities and revocation lists: files into what [`weir_core::spec`] holds.
 //!
-//! Everything here is PEM, from a file or, where the path is `env:NAME`, from an environment variable. Errors name the file, what is wrong with it and what would be right. What is no error but
-//! will be trouble (a certificate that has expired) is a warning in the program log.
+//! Everything here is PEM, from a file or, where the path is `env:NAME`, from an environment variable. Errors name the file,
+//! what is wrong with it and what would be right. What is no error but will be trouble (a list that is overdue) is a
+//! warning in the program log.
 
 use std::fmt;
 use std::fs::File;
@@ -23,8 +24,6 @@ use x509_parser::time::ASN1Time;
 const MAX_FILE: u64 = 16 << 20;
 /// How long a self-signed certificate is good for: what browsers take at most.
 const SELF_SIGNED_FOR: Duration = Duration::from_secs(397 * 24 * 3600);
-/// From when on a certificate that will expire is warned about.
-const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +62,8 @@ impl CertError {
 /// Reads a certificate chain (the server's own first) and its private key; both may be in the same file. They are
 /// known to belong together. Server names are those of the subject alternative names.
 ///
-/// A certificate that has expired, is not yet valid, or has no server name is a warning in the log.
+/// A certificate without a server name is a warning in the log. When it expires is told elsewhere: see
+/// [`crate::expiry`].
 ///
 /// # Errors
 /// Says which file is wrong and why.
@@ -85,9 +85,6 @@ pub fn load_certificate(cert_path: &Path, key_path: &Path) -> Result<Certificate
     let (_, parsed) = X509Certificate::from_der(&leaf)
         .map_err(|e| CertError::new(cert_path, format!("has a certificate that cannot be read: {e}")))?;
     let names = server_names(&parsed);
-    if let Some(warning) = validity_warning(&parsed, SystemTime::now()) {
-        tracing::warn!("{} {warning}", cert_path.display());
-    }
     if names.is_empty() {
         tracing::warn!(
             "{} has no DNS name (subject alternative name): it is only served as the default certificate",
@@ -282,24 +279,6 @@ fn server_names(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
             _ => None,
         })
         .collect()
-}
-
-/// What is to be said about when a certificate is valid.
-fn validity_warning(certificate: &X509Certificate<'_>, now: SystemTime) -> Option<String> {
-    let seconds = |t: SystemTime| {
-        let since = t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    };
-    let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
-    if until.timestamp() < seconds(now) {
-        Some(format!("has expired on {}: clients will refuse it", day(until)))
-    } else if from.timestamp() > seconds(now) {
-        Some(format!("is not valid before {}: clients will refuse it", day(from)))
-    } else if until.timestamp() < seconds(now + EXPIRES_SOON) {
-        Some(format!("expires on {}", day(until)))
-    } else {
-        None
-    }
 }
 
 fn day(time: ASN1Time) -> String {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,15 @@ use weir_core::Server;
 use weir_core::server::{BindError, Drained, StartError};
 use weir_core::spec::{ListenAddress, Spec};
 
+use crate::acme::{self, Renewals};
 use crate::admin::{self, Admin, Board};
 use crate::assemble::{AssembleError, Assembler, plugins};
 use crate::banner::{self, Banner};
 use crate::config::Source;
 use crate::config::inputs::Inputs;
+use crate::config::lower::Placeholder;
 use crate::config::outline::Outline;
+use crate::expiry;
 use crate::reload::{self, Ask, Order, Reloader, Trouble};
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::watch::Watcher;
@@ -49,6 +53,12 @@ pub struct Plan {
     pub source: Source,
     /// By listener name: where its address is set. Named in the error when it cannot be bound.
     pub origins: HashMap<Arc<str>, Origin>,
+    /// Files of certificates, by their fingerprint.
+    pub certificate_files: HashMap<String, PathBuf>,
+    /// The authority that is asked for certificates, and for which.
+    pub acme: Option<Arc<acme::Settings>>,
+    /// Certificates that weir made until those are there.
+    pub placeholders: Vec<Placeholder>,
     /// Names of listeners whose certificate was made at start: their fingerprint is printed.
     pub self_signed: Vec<Arc<str>>,
     /// Bytes of the key-value store.
@@ -136,10 +146,19 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         let board = Board::new(&plan, server.workers(), Some(server.publisher()));
         let (sender, orders) = reload::orders();
         let _admin = open_admin(&plan, &board, sender)?;
+        tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
+        let renewals = Renewals::start(&plan, assembler.challenges(), board.clone());
         let reloader = Reloader::new(plan, assembler, server.publisher(), board);
-        Ok(serve(server, reloader, signals, orders, &Logs { access: access_log.as_ref(), program: log })
-            .await)
+        Ok(serve(
+            server,
+            reloader,
+            renewals,
+            signals,
+            orders,
+            &Logs { access: access_log.as_ref(), program: log },
+        )
+        .await)
     });
     // A configuration that is still being read must not hold the end.
     control.shutdown_background();
@@ -177,6 +196,7 @@ fn greet(plan: &Plan, server: &Server) {
 async fn serve(
     server: Server,
     mut reloader: Reloader,
+    mut renewals: Renewals,
     mut signals: Signals,
     mut orders: Receiver<Order>,
     logs: &Logs<'_>,
@@ -188,6 +208,7 @@ async fn serve(
             asked = signals.next(logs) => asked,
             // What changes while it is read is taken with the next round.
             changed = watcher.changed() => Asked::Changed(changed.to_string()),
+            cause = renewals.renewed() => Asked::Changed(cause),
             Some(order) = orders.recv() => Asked::Order(order),
             trouble = reloader.trouble() => Asked::TakeBack(trouble),
         };
@@ -196,7 +217,10 @@ async fn serve(
         }
         watcher.renew();
         tokio::select! {
-            () = carry_out(asked, &mut reloader) => watcher.follow(reloader.inputs()),
+            () = carry_out(asked, &mut reloader) => {
+                watcher.follow(reloader.inputs());
+                renewals.follow(reloader.plan());
+            }
             // The next SIGHUP and the next order wait until this one is done with.
             signal = signals.stop(logs) => break signal,
         }

@@ -148,7 +148,7 @@ fn an_expired_certificate_is_a_warning() {
     let out = weir(folder.path(), &["check", "old.toml"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert!(
-        text(&out.stderr).contains("old.pem") && text(&out.stderr).contains("WARN"),
+        text(&out.stderr).contains("warning: old.pem (a.example) has expired on 2020-01-01"),
         "{}",
         text(&out.stderr)
     );

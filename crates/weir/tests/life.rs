@@ -343,3 +343,25 @@ fn a_relay_goes_on_over_a_change_of_the_configuration() {
     fresh.write_all(b"x").expect("it reads");
     two.accept().expect("it connects to the other server");
 }
+
+#[test]
+fn a_certificate_that_is_about_to_expire_is_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).expect("a name");
+    params.not_after = (std::time::SystemTime::now() + Duration::from_secs(5 * 24 * 3600 + 3600)).into();
+    fs::write(folder.path().join("a.pem"), params.self_signed(&key).expect("a certificate").pem())
+        .expect("a file");
+    fs::write(folder.path().join("a.key"), key.serialize_pem()).expect("a file");
+    let config = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n\
+                  tls = { cert = \"a.pem\", key = \"a.key\" }\n[[routes]]\nrespond = \"ok\"\n";
+    let mut weir = Weir::start_in(folder, config, &[]);
+    let line = weir.line("expires on");
+    assert!(line.contains("WARN") && line.contains("a.pem (a.test)") && line.contains("in 5 days"), "{line}");
+    fs::write(weir.folder.path().join("weir.toml"), config.replace("ok", "other")).expect("a file");
+    weir.signal(Signal::HUP);
+    weir.line("a new configuration serves");
+    weir.signal(Signal::TERM);
+    let (code, said) = weir.end();
+    assert_eq!((code, said.matches("expires on").count()), (0, 1), "{said}");
+}

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ALLOW, COOKIE, EXPECT};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, COOKIE, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, Version};
 use http_body::Body as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use weir_plugin::{ClientCertificate, Exchange, Tls};
@@ -202,6 +203,17 @@ fn set_identity(headers: &mut HeaderMap, client: &ClientCertificate, names: &Cli
             headers.insert(name, value);
         }
     }
+}
+
+/// The answer to a challenge of ACME, which comes without TLS (RFC 8555, section 8.3). One that is not weir's goes the
+/// way of all requests.
+pub(super) fn challenge(session: &Session, snapshot: &Snapshot, x: &mut Exchange) -> Option<Response<Body>> {
+    let challenges = snapshot.challenges.as_ref().filter(|_| session.connection.tls.is_none())?;
+    let answer = challenges.http(x.uri.path()).filter(|_| matches!(x.method, Method::GET | Method::HEAD))?;
+    let mut response = Response::new(Body::from(Bytes::copy_from_slice(answer.as_bytes())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    x.status = response.status();
+    Some(response)
 }
 
 /// The route that takes a request.

@@ -187,6 +187,9 @@ async fn exchange(
 ) -> Result<Done> {
     let snapshot = tally.snapshot.clone();
     let upgrade = admit::admit(session, &snapshot, &mut tally.x, &body)?;
+    if let Some(response) = admit::challenge(session, &snapshot, &mut tally.x) {
+        return Ok(Done::Respond(response));
+    }
     let route = admit::route(session, &snapshot, &mut tally.x)?;
     let websocket = websocket::wanted(upgrade, route)?;
     body = admit::limit_body(route, tally, body)?;

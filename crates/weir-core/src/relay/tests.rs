@@ -317,6 +317,7 @@ async fn tls() -> (tokio_rustls::client::TlsStream<TcpStream>, Stream) {
         tickets: false,
         ticket_rotation: LONG,
         client_auth: Vec::new(),
+        challenges: None,
     };
     let acceptor = crate::tls::Acceptor::new(&spec, None).unwrap();
     let mut roots = rustls::RootCertStore::empty();

@@ -1,5 +1,6 @@
 //! Whole servers on loopback. Their traffic is layer 4, which needs nothing else.
 
+mod challenges;
 mod connect;
 mod listeners;
 mod live;

@@ -16,6 +16,8 @@ use http::HeaderName;
 use ipnet::IpNet;
 use weir_plugin::Plugin;
 
+use crate::challenges::Challenges;
+
 pub use listener::*;
 pub use matching::*;
 pub use pattern::PatternError;
@@ -39,6 +41,8 @@ pub struct Spec {
     pub upstreams: Vec<Upstream>,
     /// What holds for every request.
     pub proxy: Proxy,
+    /// Challenges of ACME that plain HTTP listeners answer before they route.
+    pub challenges: Option<Arc<Challenges>>,
     /// How many workers, one thread and one event loop each. 0: one a core.
     pub workers: usize,
     /// How long connections may go on after a stop was asked for. Default 30 s.

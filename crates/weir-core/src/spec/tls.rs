@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::sign::CertifiedKey;
 
 use super::StringMatch;
+use crate::challenges::Challenges;
 
 /// TLS of a listener.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct ServerTls {
     pub ticket_rotation: Duration,
     /// Client authentication by server name; the first that fits holds. Names without one ask for none.
     pub client_auth: Vec<ClientAuth>,
+    /// Challenges of ACME that are answered in the handshake (RFC 8737).
+    pub challenges: Option<Arc<Challenges>>,
 }
 
 /// A certificate chain with its key.

@@ -13,6 +13,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::names::{Certificates, PolicyNames};
 use super::tickets::Tickets;
 use super::{BUFFER_LIMIT, HandshakeError, TlsError, identity, provider, versions};
+use crate::challenges::{ALPN, Challenges};
 use crate::net::{Rewind, Socket, Stream};
 use crate::spec::{self, ClientAuthMode};
 
@@ -35,6 +36,7 @@ pub struct Acceptor {
     certificates: Arc<Certificates>,
     alpn: Vec<Arc<str>>,
     identity_headers: Vec<HeaderName>,
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// What clients of some names are asked for. Each has ticket keys of its own: rustls resumes a session without
@@ -71,7 +73,14 @@ impl Acceptor {
             }
         }
         let names = PolicyNames::new(&spec.client_auth);
-        Ok(Acceptor { policies, names, certificates, alpn: spec.alpn.clone(), identity_headers })
+        Ok(Acceptor {
+            policies,
+            names,
+            certificates,
+            alpn: spec.alpn.clone(),
+            identity_headers,
+            challenges: spec.challenges.clone(),
+        })
     }
 
     /// The handshake. Not bounded in time: the caller does that. A client that is refused is told why by an alert.
@@ -93,6 +102,15 @@ impl Acceptor {
         };
         let hello = start.client_hello();
         let name = hello.server_name();
+        if let Some(challenges) = &self.challenges
+            && asks_challenge(&hello)
+            && let Some(config) = challenges.tls(name)
+        {
+            let mut stream = start.into_stream(config).await?;
+            stream.flush().await?;
+            linger(stream).await;
+            return Err(HandshakeError::Challenge);
+        }
         if !self.certificates.serves(name) {
             let name = name.map(Arc::from);
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
@@ -245,6 +263,11 @@ fn same_demands(a: Option<&spec::ClientAuth>, b: Option<&spec::ClientAuth>) -> b
         }
         _ => false,
     }
+}
+
+/// Whether it is an authority that asks for the answer to a challenge: it offers nothing else.
+fn asks_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.next() == Some(ALPN) && offered.next().is_none())
 }
 
 /// Whether the client wants ChaCha20-Poly1305 most.

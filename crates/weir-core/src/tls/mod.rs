@@ -67,6 +67,9 @@ pub enum HandshakeError {
     /// No certificate is served for this name, or a name was not given and there is no default.
     #[error("no certificate for {}", .0.as_deref().unwrap_or("a client that names no server"))]
     UnknownName(Option<Arc<str>>),
+    /// Not a client: an authority that asked for a certificate's challenge, and was answered.
+    #[error("an authority's challenge was answered")]
+    Challenge,
     /// The client's certificate was accepted before, but not any more, or cannot be read.
     #[error("client certificate {0}")]
     ClientCertificate(&'static str),

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use weir_core::server::Publisher;
 
+use crate::acme;
+use crate::expiry::{self, Certificate, Told};
 use crate::run::Plan;
 
 /// What `GET /status` answers. Times are seconds since 1970.
@@ -35,6 +37,10 @@ pub struct Status {
     pub upstreams: usize,
     /// Names of its plugins.
     pub plugins: Vec<String>,
+    /// Certificates that are served, or shown to upstreams.
+    pub certificates: Vec<Certificate>,
+    /// Certificates that an authority is asked for.
+    pub acme: Vec<acme::State>,
     /// Earlier generations that are kept to go back to, the newest first.
     pub kept: Vec<u64>,
     /// Where each listener is bound.
@@ -124,6 +130,8 @@ impl Change {
 #[derive(Clone, Debug)]
 pub struct Board {
     status: Arc<Mutex<Status>>,
+    /// What the log was told of certificates that expire.
+    told: Arc<Mutex<Told>>,
     /// What changes by itself is asked for there.
     server: Option<Publisher>,
 }
@@ -143,6 +151,8 @@ impl Board {
             routes: 0,
             upstreams: 0,
             plugins: Vec::new(),
+            certificates: Vec::new(),
+            acme: Vec::new(),
             kept: Vec::new(),
             listeners: Vec::new(),
             connections: 0,
@@ -151,7 +161,9 @@ impl Board {
             last_change: None,
         };
         status.fill(plan);
-        Board { status: Arc::new(Mutex::new(status)), server }
+        let board = Board { status: Arc::new(Mutex::new(status)), told: Arc::default(), server };
+        board.look_at_certificates();
+        board
     }
 
     /// What hangs there, and how busy the server is now.
@@ -177,6 +189,24 @@ impl Board {
         (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
         status.last_change = Some(change.clone());
+        drop(status);
+        self.look_at_certificates();
+    }
+
+    /// Tells the log of certificates that expire soon, each step once.
+    pub fn look_at_certificates(&self) {
+        let certificates = self.certificates();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).look(&certificates, SystemTime::now());
+    }
+
+    /// Certificates that are served, or shown to upstreams.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.lock().certificates.clone()
+    }
+
+    /// How it stands with certificates that an authority is asked for.
+    pub fn asked_for(&self, certificates: Vec<acme::State>) {
+        self.lock().acme = certificates;
     }
 
     /// Another configuration was refused.
@@ -202,6 +232,7 @@ impl Status {
         self.config = plan.source.to_string();
         self.routes = plan.spec.routes.len() + plan.spec.tcp_routes.len();
         self.upstreams = plan.spec.upstreams.len();
+        self.certificates = expiry::certificates(plan);
         self.plugins = plan.plugins.iter().map(|plugin| plugin.plugin.name().to_owned()).collect();
         self.plugins.sort();
         self.plugins.dedup();

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_core::Snapshot;
+use weir_core::challenges::Challenges;
 use weir_core::log::AccessLog;
 use weir_core::spec::{EndpointAddress, EndpointSpec, Spec};
 
+use crate::acme;
 use crate::demo;
 use crate::run::Plan;
 use crate::telemetry::AccessLogger;
@@ -21,6 +23,8 @@ pub struct Assembler {
     access_log: Option<Arc<dyn AccessLog>>,
     /// Where the demo upstream listens, once a configuration has named it.
     demo: Option<SocketAddr>,
+    /// Challenges of authorities, which listeners answer.
+    challenges: Arc<Challenges>,
 }
 
 /// Why a plan does not make a snapshot.
@@ -38,7 +42,12 @@ impl Assembler {
     /// Records of exchanges go to this log.
     pub fn new(access_log: Option<&AccessLogger>) -> Self {
         let access_log = access_log.map(|log| Arc::new(log.clone()) as Arc<dyn AccessLog>);
-        Assembler { access_log, demo: None }
+        Assembler { access_log, demo: None, challenges: Arc::default() }
+    }
+
+    /// Where answers to challenges of authorities are put in.
+    pub fn challenges(&self) -> Arc<Challenges> {
+        self.challenges.clone()
     }
 
     /// Compiles a plan. Parts that did not change keep their identity with `previous`. Starts the demo upstream if
@@ -57,6 +66,16 @@ impl Assembler {
                 None => *self.demo.insert(demo::start().map_err(AssembleError::Demo)?),
             };
             point_at_demo(&mut plan.spec, &plan.demo, address);
+        }
+        if let Some(settings) = &plan.acme {
+            match settings.challenge {
+                acme::Challenge::Http => plan.spec.challenges = Some(self.challenges.clone()),
+                acme::Challenge::TlsAlpn => {
+                    for tls in plan.spec.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+                        tls.challenges = Some(self.challenges.clone());
+                    }
+                }
+            }
         }
         Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
     }

@@ -1,17 +1,27 @@
 //! `weir check`.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use super::{load, names, print};
 use crate::config::value::Leaf;
+use crate::expiry::{self, Told};
 use crate::run::Plan;
 
 /// Checks a configuration and sums it up.
 pub(super) fn check(path: Option<PathBuf>) -> ExitCode {
     match load(path) {
-        Ok(loaded) => print(&summary(&loaded.plan)),
+        Ok(loaded) => {
+            let certificates = expiry::certificates(&loaded.plan);
+            for notice in Told::default().news(&certificates, SystemTime::now()) {
+                // Nothing is left to tell it to when standard error is closed.
+                let _ = writeln!(std::io::stderr(), "warning: {}", notice.text);
+            }
+            print(&summary(&loaded.plan))
+        }
         Err(code) => code,
     }
 }

@@ -8,6 +8,7 @@ use http::Method;
 use super::ask::{At, EXIT_REFUSED, now};
 use super::print;
 use crate::admin::{self, Outcome, Status};
+use crate::expiry;
 
 /// The most lines of changes that are shown.
 const SHOWN: usize = 20;
@@ -77,6 +78,24 @@ fn text(status: &Status, now: u64) -> String {
     if !status.plugins.is_empty() {
         text.push_str(&format!("plugins {}\n", status.plugins.join(", ")));
     }
+    if let Some((certificate, title)) = expiry::next(&status.certificates) {
+        let when = match certificate.not_after.checked_sub(now) {
+            Some(left) => format!("expires in {}", lasting(Duration::from_secs(left))),
+            None => format!("expired {} ago", ago(certificate.not_after)),
+        };
+        let count = count(status.certificates.len(), "certificate");
+        text.push_str(&format!("{count}, the first to expire: {title} {when}\n"));
+    }
+    for state in &status.acme {
+        if let Some(problem) = &state.problem {
+            let wait = lasting(Duration::from_secs(state.next.saturating_sub(now)));
+            text.push_str(&format!(
+                "no {} certificate for {}: {problem}; tried again in {wait}\n",
+                if state.held { "new" } else { "signed" },
+                state.names.join(", ")
+            ));
+        }
+    }
     if !status.kept.is_empty() {
         let kept: Vec<String> = status.kept.iter().map(u64::to_string).collect();
         text.push_str(&format!("kept generations {}: `weir rollback` goes back\n", kept.join(", ")));
@@ -126,6 +145,7 @@ fn lasting(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acme;
     use crate::admin::Change;
 
     #[test]
@@ -159,6 +179,18 @@ mod tests {
             routes: 1,
             upstreams: 2,
             plugins: vec!["a".to_owned(), "b".to_owned()],
+            certificates: vec![expiry::Certificate {
+                names: vec!["a.test".to_owned()],
+                file: Some("a.pem".to_owned()),
+                not_after: 1_100 + 90_000,
+                ..expiry::Certificate::default()
+            }],
+            acme: vec![acme::State {
+                names: vec!["b.test".to_owned()],
+                next: 1_220,
+                problem: Some("too many orders".to_owned()),
+                ..acme::State::default()
+            }],
             kept: vec![3, 2],
             listeners: vec![admin::Listener { name: "web".to_owned(), address: "[::]:80".parse().ok() }],
             connections: 9,
@@ -178,6 +210,8 @@ mod tests {
              9 connections, 5 of them WebSockets or other relays\n\
              under way by earlier generations: 1 (4 of chat, 1 of db), 3 (requests)\n\
              plugins a, b\n\
+             1 certificate, the first to expire: a.pem (a.test) expires in 1 d 1 h\n\
+             no signed certificate for b.test: too many orders; tried again in 2 min\n\
              kept generations 3, 2: `weir rollback` goes back\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
              plugins/a.lua:3: Expected `end`\n"

@@ -50,6 +50,7 @@ impl Outline {
             outline.part("upstream", name.clone(), None, upstream);
         }
         outline.section("proxy settings", &raw.proxy);
+        outline.section("settings of acme", &raw.acme);
         outline.section("drain", &raw.drain);
         outline.section("reload settings", &raw.reload);
         outline

@@ -2,6 +2,7 @@
 //! published in one step. On any error the one that serves goes on, and the log says what was wrong, and where. Those
 //! that served before are kept for a while, to go back to.
 
+mod acme;
 mod guard;
 mod history;
 
@@ -107,6 +108,11 @@ impl Reloader {
     pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher, board: Board) -> Self {
         let (read, history, held_back) = (plan.inputs.clone(), History::default(), BTreeSet::new());
         Reloader { plan, history, assembler, publisher, board, read, held_back, guard: None }
+    }
+
+    /// What serves.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// What is to be watched: what that which serves was read from, and what was read last.
@@ -257,6 +263,7 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
+        acme::keep(&self.plan, &mut plan);
         let outcome = self.publish(&mut plan, mode == Mode::Dry).await?;
         Ok(Some(Ready { plan, outcome }))
     }

@@ -82,6 +82,7 @@ impl World {
             tickets: true,
             ticket_rotation: Duration::from_secs(3600),
             client_auth,
+            challenges: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Certificates by name, versions, protocols, and what is not TLS.
 
 use super::*;
+use crate::challenges::{ALPN, Challenges};
 
 #[tokio::test]
 async fn the_server_name_chooses_the_certificate() {
@@ -222,4 +223,49 @@ async fn a_handshake_leaves_no_room_taken_in_the_task_of_its_connection() {
     let connect = size_of_val(&connector.connect(Socket::Unix(b), ServerName::try_from("a.test").unwrap()));
     assert!(accept <= 256, "{accept} bytes");
     assert!(connect <= 384, "{connect} bytes");
+}
+
+#[tokio::test]
+async fn an_authority_gets_the_answer_to_its_challenge_and_clients_do_not() {
+    let ca = Ca::new("ca");
+    let (mut spec, challenges) = (server(vec![ca.server(&["a.test"])]), Arc::<Challenges>::default());
+    spec.challenges = Some(challenges.clone());
+    spec.default_certificate = None;
+    let acceptor = Acceptor::new(&spec, None).unwrap();
+    let answer = ca.issue(&["new.test"], 7, KeyPair::generate().unwrap());
+    let print = fingerprint(&answer.cert[0]);
+    let offering = |protocols: &[&[u8]]| {
+        let mut config = client(TLS13, None);
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        Arc::new(config)
+    };
+    let authority = offering(&[ALPN]);
+    let seen = async |config: &Arc<ClientConfig>, name: &str| {
+        let (a, b) = UnixStream::pair().unwrap();
+        let accept = acceptor.accept(Rewind::new(Bytes::new(), Socket::Unix(a)));
+        let connector = tokio_rustls::TlsConnector::from(config.clone());
+        let connect = async {
+            let mut stream = connector.connect(ServerName::try_from(name.to_owned()).unwrap(), b).await?;
+            let print = fingerprint(stream.get_ref().1.peer_certificates().unwrap().first().unwrap());
+            stream.shutdown().await?;
+            Ok::<_, io::Error>(print)
+        };
+        let (server, client) = tokio::join!(accept, connect);
+        (server.err().map(|error| error.to_string()), client.ok())
+    };
+    let refused = |name: &str| format!("no certificate for {name}");
+    assert_eq!(seen(&authority, "new.test").await, (Some(refused("new.test")), None));
+    let pending = challenges.answer_tls("new.test", Arc::unwrap_or_clone(answer)).unwrap();
+    let answered = Some("an authority's challenge was answered".to_owned());
+    for version in [TLS12, TLS13] {
+        let mut config = client(version, None);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        assert_eq!(seen(&Arc::new(config), "NEW.test").await, (answered.clone(), Some(print.clone())));
+    }
+    assert_eq!(seen(&authority, "other.test").await, (Some(refused("other.test")), None));
+    for protocols in [&[ALPN, b"h2"][..], &[b"h2"], &[]] {
+        assert_eq!(seen(&offering(protocols), "new.test").await, (Some(refused("new.test")), None));
+    }
+    drop(pending);
+    assert_eq!(seen(&authority, "new.test").await, (Some(refused("new.test")), None));
 }

@@ -103,6 +103,7 @@ fn server(certificates: Vec<Certificate>) -> ServerTls {
         tickets: true,
         ticket_rotation: Duration::from_secs(6 * 3600),
         client_auth: Vec::new(),
+        challenges: None,
     }
 }
 

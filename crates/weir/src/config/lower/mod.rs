@@ -1,5 +1,6 @@
 //! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
 
+mod acme;
 mod conflicts;
 mod listener;
 mod names;
@@ -12,6 +13,7 @@ mod telemetry;
 mod tls;
 mod upstream;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,10 +26,12 @@ use super::inputs::Kind;
 use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
-use crate::admin::Settings;
+use crate::acme::Settings;
+use crate::admin;
 use crate::assemble::plugins::{self, Loaded};
 use crate::run::{Origin, Plan};
 
+pub use acme::Placeholder;
 pub use conflicts::without_upstreams;
 
 /// The least and the most memory of the key-value store, in bytes.
@@ -43,8 +47,18 @@ pub fn lower(
     before: &[Loaded],
 ) -> Plan {
     let services = plugins::services(raw.kv.size.0.0.clamp(KV_MEMORY.0, KV_MEMORY.1));
-    let mut lower =
-        Lower { document, report, bad, services, before, plugins: Vec::new(), broken_plugins: Vec::new() };
+    let mut lower = Lower {
+        document,
+        report,
+        bad,
+        services,
+        before,
+        plugins: Vec::new(),
+        broken_plugins: Vec::new(),
+        certificate_files: HashMap::new(),
+        acme: None,
+        placeholders: Vec::new(),
+    };
     let names = names::Names::collect(raw, &mut lower);
     let mut plan = Plan {
         spec: Spec {
@@ -58,6 +72,7 @@ pub fn lower(
         kv_memory: lower.size(raw.kv.size, KV_MEMORY.0, KV_MEMORY.1, &At::default().key("kv").key("size")),
         ..Plan::default()
     };
+    lower.acme = lower.acme(raw);
     for (i, listener) in raw.listeners.iter().enumerate() {
         let at = At::default().key("listeners").index(i);
         let plugins = lower.listener_plugins(listener, raw, &at);
@@ -118,16 +133,19 @@ pub fn lower(
             )
             .help("leave it out for the default");
     }
+    plan.acme = lower.acme_settings();
+    plan.placeholders = std::mem::take(&mut lower.placeholders);
+    plan.certificate_files = lower.certificate_files;
     plan.plugins = lower.plugins;
     plan
 }
 
 /// Where weir tells about itself.
-pub fn admin(raw: &raw::Admin, document: &Node, report: &Report) -> Settings {
+pub fn admin(raw: &raw::Admin, document: &Node, report: &Report) -> admin::Settings {
     match &raw.socket {
-        None | Some(raw::OrFalse::Switch(true)) => Settings::Default,
-        Some(raw::OrFalse::Switch(false)) => Settings::Off,
-        Some(raw::OrFalse::Value(path)) => Settings::Socket {
+        None | Some(raw::OrFalse::Switch(true)) => admin::Settings::Default,
+        Some(raw::OrFalse::Switch(false)) => admin::Settings::Off,
+        Some(raw::OrFalse::Value(path)) => admin::Settings::Socket {
             path: path_of(path, &At::default().key("admin").key("socket"), document, report),
             mode: raw.mode.0.0,
         },
@@ -147,6 +165,12 @@ pub struct Lower<'a> {
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.
     broken_plugins: Vec<PathBuf>,
+    /// Files of certificates, by their fingerprint.
+    certificate_files: HashMap<String, PathBuf>,
+    /// The authority that is asked for certificates, and what was wanted of it so far.
+    acme: Option<Settings>,
+    /// Certificates that weir made until those are there.
+    placeholders: Vec<Placeholder>,
 }
 
 /// An error that was just told; more can be said about it.

@@ -32,9 +32,13 @@ impl Lower<'_> {
             }
             raw::ListenerTls::Settings(settings) => (&**settings, self.certificates(settings, at)),
         };
+        // What is wrong with names for an authority was told.
+        if certificates.is_empty() && !settings.acme.as_slice().is_empty() {
+            return None;
+        }
         if certificates.is_empty() {
             self.error(at, "TLS needs a certificate and its key", "").help(
-                "tls = { cert = \"site.pem\", key = \"site.key\" }, or tls = \"self-signed\" for a first try",
+                "tls = { cert = \"site.pem\", key = \"site.key\" }, or tls = { acme = [\"www.example.com\"] }, or tls = \"self-signed\" for a first try",
             );
             return None;
         }
@@ -54,6 +58,7 @@ impl Lower<'_> {
             tickets: settings.tickets,
             ticket_rotation: settings.ticket_rotation.0,
             client_auth,
+            challenges: None,
         })
     }
 
@@ -73,6 +78,7 @@ impl Lower<'_> {
                 certificates.extend(self.certificate(cert, key, &at.key("cert"), &at.key("key")));
             }
         }
+        certificates.extend(self.acme_certificates(raw, at).unwrap_or_default());
         certificates
     }
 
@@ -88,6 +94,9 @@ impl Lower<'_> {
         self.pem(&cert_path, Kind::Certificate);
         self.pem(&key_path, Kind::Certificate);
         let loaded = certs::load_certificate(&cert_path, &key_path);
+        if let Ok(certificate) = &loaded {
+            self.note_file(certificate, cert_path.clone());
+        }
         // Which of the two is wrong is told by the file that the error names.
         let at = match &loaded {
             Err(error) if error.file == key_path && key_path != cert_path => key_at,
@@ -96,7 +105,15 @@ impl Lower<'_> {
         self.certified(loaded, at)
     }
 
-    fn certified<T>(&mut self, result: Result<T, CertError>, at: &At) -> Option<T> {
+    /// Remembers where a certificate was read from.
+    pub fn note_file(&mut self, certificate: &spec::Certificate, file: PathBuf) {
+        if let Some(leaf) = certificate.key.cert.first() {
+            self.certificate_files.insert(weir_core::tls::fingerprint(leaf), file);
+        }
+    }
+
+    /// What was read, or its error told.
+    pub fn certified<T>(&mut self, result: Result<T, CertError>, at: &At) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -111,14 +128,14 @@ impl Lower<'_> {
     }
 
     /// Notes that a file of PEM is read next.
-    fn pem(&mut self, path: &Path, kind: Kind) {
+    pub fn pem(&mut self, path: &Path, kind: Kind) {
         if path.to_str().is_none_or(|path| !path.starts_with("env:")) {
             self.report.inputs.file_to_read(path, kind);
         }
     }
 
     /// The authorities of the system. They are not watched, but a reload sees others.
-    fn system_roots(&mut self, at: &At) -> Option<Arc<RootCertStore>> {
+    pub fn system_roots(&mut self, at: &At) -> Option<Arc<RootCertStore>> {
         let roots = self.certified(certs::system_roots(), at)?;
         let mut keys: Vec<&[u8]> =
             roots.roots.iter().map(|root| root.subject_public_key_info.as_ref()).collect();
@@ -128,7 +145,7 @@ impl Lower<'_> {
     }
 
     /// What a reference to PEM names: `env:NAME` as it is, else a path.
-    fn reference(&mut self, text: &str, at: &At) -> Option<PathBuf> {
+    pub fn reference(&mut self, text: &str, at: &At) -> Option<PathBuf> {
         if text.contains("-----BEGIN") {
             self.error(at, "a certificate or key is not written into the configuration", "")
                 .help("name a file, or an environment variable: \"env:NAME\"");

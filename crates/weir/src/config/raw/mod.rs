@@ -3,6 +3,7 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "the comments of keys are texts for users")]
 
+mod acme;
 mod admin;
 mod listener;
 mod log;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use acme::*;
 pub use admin::*;
 pub use listener::*;
 pub use log::*;
@@ -64,6 +66,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// One line for each request and connection that has ended.
     pub access_log: AccessLog,
+    /// The authority that signs the certificates of listeners with `tls.acme`.
+    pub acme: Acme,
     /// What weir tells about itself while it runs, to `weir status` for example.
     pub admin: Admin,
     /// How the configuration is read again while weir runs.
@@ -86,6 +90,7 @@ impl Default for Config {
             kv: Kv::default(),
             proxy: Proxy::default(),
             access_log: AccessLog::default(),
+            acme: Acme::default(),
             admin: Admin::default(),
             reload: Reload::default(),
             log: Log::default(),

@@ -36,6 +36,8 @@ pub struct ServerTls {
     pub key: Option<String>,
     /// Certificates; each is served for the names in it.
     pub certificates: Vec<Certificate>,
+    /// Names for which `[acme]` gets a certificate and renews it: "www.example.com".
+    pub acme: OneOrMany<String>,
     /// Clients without a server name, or with an unknown one, get the first certificate; false refuses them.
     pub serve_unknown_names: bool,
     /// The lowest version that is spoken: "1.2" or "1.3".
@@ -56,6 +58,7 @@ impl Default for ServerTls {
             cert: None,
             key: None,
             certificates: Vec::new(),
+            acme: OneOrMany::default(),
             serve_unknown_names: true,
             min_version: TlsVersion::Tls12,
             alpn: None,
