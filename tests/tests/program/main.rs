@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod lent;
 mod plugins;
+mod prove;
 mod reload;
 mod scripts;
 mod shipped;

@@ -4,6 +4,7 @@
 
 mod guard;
 mod history;
+mod proof;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use guard::Guard;
 use history::History;
 
 pub use guard::{Allowed, Trouble};
+pub use proof::Proof;
 
 /// How many orders may wait.
 const QUEUE: usize = 16;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub keep: usize,
     /// When a change is taken back.
     pub rollback: Option<Allowed>,
+    /// What is asked of a change before it serves.
+    pub proof: Proof,
 }
 
 /// What may be asked for.
@@ -100,6 +104,8 @@ enum Mode {
 struct Ready {
     plan: Plan,
     outcome: Outcome,
+    /// What it was proved by.
+    proof: Vec<String>,
 }
 
 impl Reloader {
@@ -175,22 +181,23 @@ impl Reloader {
                 );
                 Change::new(cause, Outcome::Unchanged, generation)
             }
-            Ok(Some(Ready { plan, outcome: Outcome::Published })) => {
+            Ok(Some(Ready { plan, outcome: Outcome::Published, proof })) => {
                 let changes = bounded(outline::changes(&self.plan, &plan));
                 let before = std::mem::replace(&mut self.plan, plan);
                 self.history.push(generation, before, self.plan.reload.keep);
                 self.held_back.clear();
                 self.guard =
                     self.plan.reload.rollback.map(|allowed| Guard::new(self.publisher.current(), allowed));
-                let change = Change { changes, ..Change::new(cause, Outcome::Published, self.generation()) };
+                let new = Change::new(cause, Outcome::Published, self.generation());
+                let change = Change { changes, proof, ..new };
                 self.published(change, "a new configuration serves")
             }
-            Ok(Some(Ready { plan, outcome })) => {
+            Ok(Some(Ready { plan, outcome, proof })) => {
                 let changes = match outcome {
                     Outcome::Possible => bounded(outline::changes(&self.plan, &plan)),
                     _ => Vec::new(),
                 };
-                let change = Change { changes, ..Change::new(cause, outcome, generation) };
+                let change = Change { changes, proof, ..Change::new(cause, outcome, generation) };
                 match mode {
                     Mode::Dry => tracing::info!(cause, %outcome, "a dry run; nothing was changed"),
                     Mode::Asked => {
@@ -231,11 +238,13 @@ impl Reloader {
         if mode != Mode::Dry {
             self.read = read.clone();
         }
-        if let (Ok(loaded), true) = (&loaded, digest == self.plan.inputs.digest()) {
+        let serves = read.digest_of_served() == self.plan.inputs.digest_of_served();
+        if let (Ok(loaded), true) = (&loaded, serves) {
             if mode != Mode::Dry {
                 self.held_back.clear();
             }
-            return Ok(Some(Ready { plan: loaded.plan.clone(), outcome: Outcome::Unchanged }));
+            let (plan, proof) = (loaded.plan.clone(), Vec::new());
+            return Ok(Some(Ready { plan, outcome: Outcome::Unchanged, proof }));
         }
         match mode {
             Mode::Changed if known => return Ok(None),
@@ -257,8 +266,18 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
+        let proof = self.prove(&plan).await?;
         let outcome = self.publish(&mut plan, mode == Mode::Dry).await?;
-        Ok(Some(Ready { plan, outcome }))
+        Ok(Some(Ready { plan, outcome, proof }))
+    }
+
+    /// Has a plan show what it asks of itself. What is told of that.
+    async fn prove(&self, plan: &Plan) -> Result<Vec<String>, Vec<String>> {
+        let mut told = Vec::new();
+        if let Some(time) = plan.reload.proof.tests {
+            told.extend(proof::tests(&plan.plugins, &self.plan.plugins, time).await?);
+        }
+        Ok(told)
     }
 
     /// Compiles a plan and publishes it, unless that is only to be tried.
@@ -310,6 +329,7 @@ impl Reloader {
             routes = self.plan.spec.routes.len() + self.plan.spec.tcp_routes.len(),
             upstreams = self.plan.spec.upstreams.len(),
             changes,
+            proof = (!change.proof.is_empty()).then(|| change.proof.join("; ")),
             more = (more > 0).then_some(more),
             "{message}"
         );

@@ -24,8 +24,22 @@ pub struct Reload {
     /// How many earlier configurations relays may go on with; those of the oldest end.
     #[schemars(range(max = 10000))]
     pub generations: u32,
+    /// How a change is proved before it serves.
+    pub prove: Prove,
+    /// How long the tests of all plugins may take together, with `prove = "tests"` or `"shadow"`.
+    pub prove_timeout: Time,
     /// Take a change back by itself when requests fail after it. Default: no.
     pub rollback: Option<Rollback>,
+}
+
+/// How a change is proved before it serves. Each has those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prove {
+    /// Plugins that have changed are compiled, and their `on_load` runs.
+    Load,
+    /// Their tests pass, those that `weir test` runs.
+    Tests,
 }
 
 /// What becomes of relays when what opened them changes.
@@ -61,6 +75,15 @@ impl Default for Rollback {
 
 impl Default for Reload {
     fn default() -> Self {
-        Reload { watch: true, keep: 3, spread: secs(30), grace: secs(60), generations: 100, rollback: None }
+        Reload {
+            watch: true,
+            keep: 3,
+            spread: secs(30),
+            grace: secs(60),
+            generations: 100,
+            prove: Prove::Load,
+            prove_timeout: secs(60),
+            rollback: None,
+        }
     }
 }
