@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -118,4 +119,162 @@ fn tests_that_do_not_end_in_time_have_failed() {
     let problem = &lines(&told, "problems")[0];
     assert!(problem.contains("stamp_test.lua") && problem.contains("no time left for it"), "{problem}");
     assert_eq!(get(weir.address("web")), "one");
+}
+
+/// Sends requests while something is waited for. What the answers were, but for the last ones perhaps.
+fn under_traffic<T>(address: SocketAddr, request: &str, wait: impl FnOnce() -> T) -> (Vec<String>, T) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            let (mut client, mut answers) = (RawClient::connect(address), Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                answers.push(client.ask(request).text());
+            }
+            answers
+        });
+        let waited = wait();
+        stop.store(true, Ordering::Relaxed);
+        (traffic.join().expect("every request is answered"), waited)
+    })
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// `[reload]` with a shadow of all requests.
+fn shadow(more: &str) -> String {
+    format!("prove = \"shadow\"\n[reload.shadow]\nshare = \"100%\"\n{more}")
+}
+
+#[test]
+fn a_script_that_fails_on_live_requests_is_refused_and_no_request_sees_it() {
+    let upstream = RawUpstream::polite();
+    // Only failures can end it.
+    let asked = shadow("for = \"1h\"\nrequests = 20\nerrors = \"10%\"");
+    let mut weir = start(folder(&stamp("one", "")), &asked, upstream.address());
+    let (address, script) = (weir.address("web"), weir.folder().join("plugins/stamp.lua"));
+    write(&script, &stamp("two", "req.headers:set(\"x-a\", req.headers:get(\"x-none\").text)"));
+    let (answers, status) = under_traffic(address, GET, || weir.wait_for_status("the refusal", refused));
+    assert!(answers.iter().all(|answer| answer == "one"), "{answers:?}");
+    assert_eq!(status["generation"], 1);
+    let problem = &lines(&status["last_change"], "problems")[0];
+    assert!(problem.starts_with("100% of "), "{problem}");
+    for part in [
+        " shadowed requests failed in plugin `stamp`: stamp.lua:3: attempt to index nil",
+        "(`reload.shadow.errors` allows 10%)",
+    ] {
+        assert!(problem.contains(part), "{part:?} is not in {problem}");
+    }
+    // Nothing of what it did is in the log but that.
+    weir.process().line("the end of it", |line| line.contains("was not changed").then_some(()));
+    assert!(
+        !weir.process().lines().iter().any(|line| line.contains("hook=")),
+        "{:?}",
+        weir.process().lines()
+    );
+}
+
+#[test]
+fn a_script_that_does_well_on_live_requests_serves_and_has_had_no_effects() {
+    let upstream = RawUpstream::polite();
+    let counting = |text: &str, more: &str| {
+        format!(
+            "return {{\n  on_request = function(req)\n    {more}\n    \
+             return weir.respond{{ body = `{text} {{weir.kv.incr(\"n\")}}` }}\n  end,\n}}\n"
+        )
+    };
+    let asked = shadow("for = \"3s\"\nrequests = 1\nlatency = \"1h\"");
+    let mut weir = start(folder(&counting("one", "")), &asked, upstream.address());
+    let (address, script) = (weir.address("web"), weir.folder().join("plugins/stamp.lua"));
+    let more = "weir.log.error(\"logged\") weir.metrics.counter(\"seen\"):add() weir.kv.incr(\"m\") \
+                if req.path == \"/m\" then return weir.respond{ body = `{weir.kv.get(\"m\")}` } end";
+    write(&script, &counting("two", more));
+    let (answers, status) = under_traffic(address, GET, || weir.wait_for_status("the change", generation(2)));
+    let proof = &lines(&status["last_change"], "proof")[0];
+    assert!(
+        proof.contains("shadowed within 3s: none failed, hooks took ") && !proof.starts_with('0'),
+        "{proof}"
+    );
+    // Each request counted once, by the script that answered it.
+    let mut twos = 0;
+    for (n, answer) in answers.iter().enumerate() {
+        twos += usize::from(answer.starts_with("two"));
+        let text = if twos > 0 { "two" } else { "one" };
+        assert_eq!(*answer, format!("{text} {}", n + 1));
+    }
+    let told = RawClient::connect(address).ask(&GET.replace("/ HTTP", "/m HTTP")).text();
+    assert_eq!(told, (twos + 1).to_string());
+    let _ = weir.terminate();
+    let logged = weir.process().lines().iter().filter(|line| line.contains("logged")).count();
+    assert_eq!(logged, twos + 1);
+}
+
+#[test]
+fn what_asks_for_more_than_the_head_of_a_request_is_not_judged_and_serves() {
+    let upstream = RawUpstream::polite();
+    let folder = folder(&stamp("one", ""));
+    let asked = shadow("for = \"2s\"\nrequests = 1");
+    let grants = "[plugins.stamp.grants]\nupstreams = [\"app\"]";
+    let mut weir = start(folder, &format!("{asked}\n{grants}"), upstream.address());
+    let (address, script) = (weir.address("web"), weir.folder().join("plugins/stamp.lua"));
+    let call =
+        "if req.method == \"GET\" then weir.http.request{ upstream = \"app\" } else req.body:read() end";
+    write(&script, &stamp("two", call));
+    let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
+    let (posts, (gets, status)) = under_traffic(address, post, || {
+        under_traffic(address, GET, || weir.wait_for_status("the change", generation(2)))
+    });
+    let proof = &lines(&status["last_change"], "proof")[0];
+    assert!(proof.starts_with("0 requests shadowed within 2s; "), "{proof}");
+    assert!(proof.contains(" not judged, for hooks asked for a body or another server's answer"), "{proof}");
+    weir.process()
+        .line("a warning", |line| line.contains("a change is published that could not").then_some(()));
+    assert!(posts.iter().all(|answer| answer == "one" || answer == "two"), "{posts:?}");
+    let twos = gets.iter().filter(|answer| *answer == "two").count();
+    let calls = |received: &weir_tests::Received| {
+        String::from_utf8_lossy(&received.bytes).matches(" HTTP/1.1\r\n").count()
+    };
+    let calls: usize = upstream.received().iter().map(calls).sum();
+    assert_eq!(calls, twos, "only what serves calls it");
+}
+
+#[test]
+fn a_script_that_is_too_slow_is_refused() {
+    let upstream = RawUpstream::polite();
+    let asked = shadow("for = \"2s\"\nrequests = 1\nlatency = \"1us\"");
+    let weir = start(folder(&stamp("one", "")), &asked, upstream.address());
+    let (address, script) = (weir.address("web"), weir.folder().join("plugins/stamp.lua"));
+    write(&script, &stamp("two", "weir.time.sleep(9)"));
+    let (answers, status) = under_traffic(address, GET, || weir.wait_for_status("the refusal", refused));
+    assert!(answers.iter().all(|answer| answer == "one"), "{answers:?}");
+    let problem = &lines(&status["last_change"], "problems")[0];
+    assert!(problem.contains(" longer than those that serve"), "{problem}");
+    assert!(problem.contains("(`reload.shadow.latency` allows 1µs)"), "{problem}");
+}
+
+#[test]
+fn without_traffic_or_other_hooks_a_change_serves_all_the_same() {
+    let upstream = RawUpstream::polite();
+    let mut weir = start(folder(&stamp("one", "")), &shadow("for = \"1us\""), upstream.address());
+    let config = weir.folder().join("weir.toml");
+    write(weir.folder().join("plugins/stamp.lua"), &stamp("two", ""));
+    let status = weir.wait_for_status("the change", generation(2));
+    assert_eq!(
+        lines(&status["last_change"], "proof"),
+        ["0 requests shadowed within 1µs: too few to judge by (`reload.shadow.requests` asks for 100)"]
+    );
+    weir.process()
+        .line("a warning", |line| line.contains("a change is published that could not").then_some(()));
+    assert_eq!(get(weir.address("web")), "two");
+    // Longer than anybody waits: but these are the hooks that serve.
+    let text = fs::read_to_string(&config).expect("it is there");
+    let text = text.replace("1us", "1h").replace("name = \"all\"", "name = \"all\"\nmax_body = \"1MiB\"");
+    write(&config, &text);
+    let status = weir.wait_for_status("the change", generation(3));
+    assert!(lines(&status["last_change"], "proof").is_empty(), "{status:#}");
+    // A dry run does not wait for it either.
+    write(weir.folder().join("plugins/stamp.lua"), &stamp("three", ""));
+    assert_eq!(weir.ask_json(&["reload", "--dry-run"])["outcome"], "possible");
+    // Nor does the end.
+    weir.process().line("the shadow", |line| line.contains("tried on live requests").then_some(()));
+    assert_eq!(weir.terminate().code(), Some(0));
 }

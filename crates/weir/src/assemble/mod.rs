@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use weir_core::Snapshot;
 use weir_core::log::AccessLog;
+use weir_core::shadow::Shadow;
 use weir_core::spec::{EndpointAddress, EndpointSpec, Spec};
 
+use crate::config::value::Share;
 use crate::demo;
 use crate::run::Plan;
 use crate::telemetry::AccessLogger;
@@ -51,6 +53,26 @@ impl Assembler {
         plan: &mut Plan,
         previous: Option<&Snapshot>,
     ) -> Result<Snapshot, AssembleError> {
+        self.start_demo(plan)?;
+        Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
+    }
+
+    /// Compiles a plan to be tried on this share of the requests of what serves, with plugins that have no effects.
+    ///
+    /// # Errors
+    /// As [`Assembler::assemble`].
+    pub fn shadow(
+        &mut self,
+        plan: &mut Plan,
+        serving: &Snapshot,
+        share: Share,
+    ) -> Result<Shadow, AssembleError> {
+        self.start_demo(plan)?;
+        let services = plugins::services_apart(plan.kv_memory);
+        Ok(Shadow::new(&plan.spec, serving, |plugin| plugin.lent(&services), share.hundredths())?)
+    }
+
+    fn start_demo(&mut self, plan: &mut Plan) -> Result<(), AssembleError> {
         if !plan.demo.is_empty() {
             let address = match self.demo {
                 Some(address) => address,
@@ -58,7 +80,7 @@ impl Assembler {
             };
             point_at_demo(&mut plan.spec, &plan.demo, address);
         }
-        Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 mod guard;
 mod history;
 mod proof;
+mod shadow;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,13 +16,16 @@ use weir_core::server::{BindError, Publisher};
 use crate::admin::{Board, Change, Outcome};
 use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
+use crate::config::value::Leaf as _;
 use crate::config::{self, outline};
 use crate::run::{self, Plan};
 use guard::Guard;
 use history::History;
+use shadow::Verdict;
 
 pub use guard::{Allowed, Trouble};
 pub use proof::Proof;
+pub use shadow::Shadowing;
 
 /// How many orders may wait.
 const QUEUE: usize = 16;
@@ -266,18 +270,44 @@ impl Reloader {
             return Err(restart);
         }
         keep_certificates(&self.plan, &mut plan);
-        let proof = self.prove(&plan).await?;
-        let outcome = self.publish(&mut plan, mode == Mode::Dry).await?;
+        let dry = mode == Mode::Dry;
+        let proof = self.prove(&mut plan, dry).await?;
+        let outcome = self.publish(&mut plan, dry).await?;
         Ok(Some(Ready { plan, outcome, proof }))
     }
 
     /// Has a plan show what it asks of itself. What is told of that.
-    async fn prove(&self, plan: &Plan) -> Result<Vec<String>, Vec<String>> {
+    async fn prove(&mut self, plan: &mut Plan, dry: bool) -> Result<Vec<String>, Vec<String>> {
         let mut told = Vec::new();
         if let Some(time) = plan.reload.proof.tests {
             told.extend(proof::tests(&plan.plugins, &self.plan.plugins, time).await?);
         }
+        if let Some(asked) = plan.reload.proof.shadow
+            && !dry
+            && shadow::is_needed(plan, &self.plan)
+        {
+            told.push(self.shadow(plan, &asked).await?);
+        }
         Ok(told)
+    }
+
+    /// Tries a plan on live requests. What is told of that.
+    async fn shadow(&mut self, plan: &mut Plan, asked: &Shadowing) -> Result<String, Vec<String>> {
+        let serving = self.publisher.current();
+        let next = self.assembler.shadow(plan, &serving, asked.share);
+        let next = next.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
+        // What cannot be bound is not waited for.
+        let bound = self.publisher.try_bind(next.snapshot());
+        bound.map_err(|errors| errors.iter().map(|error| run::explain(error, plan)).collect::<Vec<_>>())?;
+        tracing::info!(time = ?asked.time, share = asked.share.show(), "a change is tried on live requests");
+        match shadow::shadow(serving, next, asked).await {
+            Ok(Verdict::Kept(told)) => Ok(told),
+            Ok(Verdict::Unknown(told)) => {
+                tracing::warn!("a change is published that could not be tried: {told}");
+                Ok(told)
+            }
+            Err(problem) => Err(vec![problem]),
+        }
     }
 
     /// Compiles a plan and publishes it, unless that is only to be tried.

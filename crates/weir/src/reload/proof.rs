@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Shadowing;
 use crate::assemble::plugins::{Loaded, Source};
 use crate::testing::{self, Suite, find};
 
@@ -15,6 +16,8 @@ const TOLD: usize = 100;
 pub struct Proof {
     /// That the tests of plugins pass, all of them within this time.
     pub tests: Option<Duration>,
+    /// That hooks keep to this on live requests.
+    pub shadow: Option<Shadowing>,
 }
 
 /// A plugin whose tests are to run.
