@@ -55,6 +55,8 @@ struct Counts {
 pub struct Figures {
     /// Requests for which it was seen whether the hooks fail, or that wait for that.
     pub judged: u64,
+    /// Those of them that wait.
+    pub waiting: u64,
     /// Those that failed: a script's error, or a limit that was reached.
     pub failed: u64,
     /// Requests that told nothing: a hook asked for what it cannot have here (a body, an answer of another server), or
@@ -169,6 +171,7 @@ impl Shadow {
         let worst = counts.failed.iter().max_by_key(|(_, (n, _))| *n);
         Figures {
             judged: counts.passed + failed + counts.waiting,
+            waiting: counts.waiting,
             failed,
             unjudged: counts.unjudged,
             left_out: counts.left_out,

@@ -45,7 +45,7 @@ fn folder(script: &str) -> TempDir {
 fn start(folder: TempDir, reload: &str, upstream: SocketAddr) -> Weir {
     let config = configuration("", upstream)
         .replace("upstream = \"app\"\n", "upstream = \"app\"\n        plugins = [\"stamp\"]\n");
-    Weir::start_in(folder, &format!("{config}\n[reload]\n{reload}\n"))
+    Weir::start_in(folder, &format!("{config}\n[access_log]\npath = \"off\"\n[reload]\n{reload}\n"))
 }
 
 fn get(address: SocketAddr) -> String {
@@ -230,7 +230,7 @@ fn what_asks_for_more_than_the_head_of_a_request_is_not_judged_and_serves() {
         .line("a warning", |line| line.contains("a change is published that could not").then_some(()));
     assert!(posts.iter().all(|answer| answer == "one" || answer == "two"), "{posts:?}");
     let twos = gets.iter().filter(|answer| *answer == "two").count();
-    let calls = |received: &weir_tests::Received| {
+    let calls = |received: &weir_tests::raw::Received| {
         String::from_utf8_lossy(&received.bytes).matches(" HTTP/1.1\r\n").count()
     };
     let calls: usize = upstream.received().iter().map(calls).sum();

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tokio::task::spawn_local;
 use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use weir_plugin::{Content, Exchange, Held, Source};
 
 use super::{Chain, Session, Tally, admit};
@@ -107,13 +108,17 @@ impl Sample {
     }
 }
 
+/// Takes lines for no log. Not `Dispatch::none()`: of a place whose first line goes there it would be kept that nobody
+/// ever wants its lines.
+static NOBODY: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 /// Runs something whose lines go to no log. `None` when it asks for what it cannot have.
 async fn apart<T>(work: impl Future<Output = T>) -> Option<T> {
-    let (nobody, mut work) = (Dispatch::none(), pin!(work));
+    let mut work = pin!(work);
     poll_fn(|cx| {
         // What others left behind.
         shadow::is_lost();
-        let polled = tracing::dispatcher::with_default(&nobody, || work.as_mut().poll(cx));
+        let polled = tracing::dispatcher::with_default(&NOBODY, || work.as_mut().poll(cx));
         match shadow::is_lost() {
             true => Poll::Ready(None),
             false => polled.map(Some),

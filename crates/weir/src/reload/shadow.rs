@@ -15,6 +15,9 @@ use crate::run::Plan;
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long hooks may go on that have begun when the time is over.
+const LAST: Duration = Duration::from_secs(1);
+
 /// How hooks are tried on live requests, and what they have to keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shadowing {
@@ -66,12 +69,12 @@ pub(super) async fn shadow(
     let next = Arc::new(next);
     let begun = Instant::now();
     serving.trials.begin(next.clone());
-    let _end = End(serving);
+    let _end = End(serving.clone());
     loop {
         let left = asked.time.saturating_sub(begun.elapsed());
         let figures = next.figures();
         if left.is_zero() {
-            return judge(&figures, asked);
+            break;
         }
         // Once there are too many failures, nothing is waited for.
         if is_enough(&figures, asked) && asked.errors.is_exceeded(figures.failed, figures.judged) {
@@ -79,6 +82,13 @@ pub(super) async fn shadow(
         }
         tokio::time::sleep(LOOK.min(left)).await;
     }
+    // What has only just begun tells nothing: it gets a moment to end.
+    serving.trials.end();
+    let over = Instant::now();
+    while next.figures().waiting > 0 && over.elapsed() < LAST {
+        tokio::time::sleep(LOOK / 10).await;
+    }
+    judge(&next.figures(), asked)
 }
 
 /// Tries nothing on this snapshot any more when it is dropped.
