@@ -278,3 +278,17 @@ fn without_traffic_or_other_hooks_a_change_serves_all_the_same() {
     weir.process().line("the shadow", |line| line.contains("tried on live requests").then_some(()));
     assert_eq!(weir.terminate().code(), Some(0));
 }
+
+#[test]
+fn what_changes_while_another_change_is_tried_is_taken_after_it() {
+    let upstream = RawUpstream::polite();
+    let mut weir = start(folder(&stamp("one", "")), &shadow("for = \"2s\""), upstream.address());
+    let (address, script) = (weir.address("web"), weir.folder().join("plugins/stamp.lua"));
+    write(&script, &stamp("two", ""));
+    weir.process().line("the shadow", |line| line.contains("tried on live requests").then_some(()));
+    write(&script, &stamp("three", ""));
+    let told = weir.ask_json(&["rollback", "--to", "7"]);
+    assert!(told["outcome"] == "refused" && told["generation"] != 1, "it has waited: {told}");
+    weir.wait_for_status("the other change", generation(3));
+    assert_eq!(get(address), "three");
+}
