@@ -7,6 +7,7 @@ use weir_plugin::error::Result;
 use weir_plugin::services::{HttpAnswer, HttpCall, HttpClient};
 
 use crate::exchange::call;
+use crate::shadow;
 use crate::worker::Worker;
 
 /// Sends requests of plugins from the worker on which they run.
@@ -21,5 +22,17 @@ impl HttpClient for WorkerClient {
                 Err(Error::denied("on_load can send no requests: it runs before there is a worker"))
             }),
         }
+    }
+}
+
+/// Sends nothing: for plugins that are tried on requests beside those that serve. One that waits for an answer is not
+/// judged by that request.
+#[derive(Debug, Default)]
+pub struct NoClient;
+
+impl HttpClient for NoClient {
+    fn send(&self, _: HttpCall) -> Pin<Box<dyn Future<Output = Result<HttpAnswer>>>> {
+        shadow::lose();
+        Box::pin(std::future::pending())
     }
 }

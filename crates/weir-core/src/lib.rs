@@ -3,7 +3,8 @@
 //! It must never know an engine (Lua, WebAssembly) or a configuration format: plugins come as
 //! [`weir_plugin::Plugin`], configuration as a [`spec::Spec`].
 //!
-//! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`server`] and [`worker`]
+//! In reading order: [`spec`] (what is asked for), [`snapshot`] (what workers read), [`shadow`] (one that is tried
+//! before it is published), [`server`] and [`worker`]
 //! (threads), [`listen`] (accepting), [`tls`], [`challenges`] (what authorities ask before they
 //! sign a certificate), [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
 //! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes), [`client`] (requests of
@@ -32,6 +33,7 @@ pub mod path;
 pub mod relay;
 pub mod route;
 pub mod server;
+pub mod shadow;
 pub mod snapshot;
 pub mod spec;
 mod ticks;

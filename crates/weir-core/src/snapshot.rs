@@ -11,6 +11,7 @@ use crate::challenges::Challenges;
 use crate::listen::CompiledListener;
 use crate::log::AccessLog;
 use crate::route::{Router, TcpRouter};
+use crate::shadow::Trials;
 use crate::spec::{Proxy, Reload, Spec};
 use crate::upstream::Group;
 
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub access_log: Option<Arc<dyn AccessLog>>,
     /// What comes of its exchanges, while somebody wants to know.
     pub outcomes: Outcomes,
+    /// What is tried on its requests.
+    pub trials: Trials,
 }
 
 /// Counts exchanges of a snapshot that have ended, while somebody wants to know: else the workers would write to one
@@ -148,6 +151,7 @@ impl Snapshot {
             challenges: spec.challenges.clone(),
             access_log,
             outcomes: Outcomes::default(),
+            trials: Trials::default(),
         })
     }
 

@@ -13,6 +13,7 @@ use weir_plugin::Connection;
 use crate::instances::Instances;
 use crate::listen::limits::Hold;
 use crate::relay::{Carrier, Control, Registry};
+use crate::shadow::Shadow;
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
 
@@ -47,6 +48,10 @@ pub struct Worker {
     stage: watch::Receiver<Stage>,
     relays: Arc<Registry>,
     next_id: Cell<u64>,
+    /// Requests that are being tried on a snapshot that does not serve.
+    trials: Rc<Cell<usize>>,
+    /// The last of these snapshots, by number.
+    tried: Cell<u64>,
     /// Open connections by id. Tasks of a connection share its hold: it is open until the last has ended.
     open: RefCell<HashMap<u64, Rc<Hold>>>,
 }
@@ -54,6 +59,18 @@ pub struct Worker {
 thread_local! {
     /// The worker of this thread.
     static CURRENT: RefCell<Weak<Worker>> = const { RefCell::new(Weak::new()) };
+}
+
+/// How many requests may be tried at the same time: what serves comes first.
+const TRIALS: usize = 4;
+
+/// A request that is being tried, while this lives.
+pub(crate) struct Trial(Rc<Cell<usize>>);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A connection in the table of its worker.
@@ -81,6 +98,8 @@ impl Worker {
             stage,
             relays,
             next_id: Cell::new((index as u64) << 48),
+            trials: Rc::default(),
+            tried: Cell::new(0),
             open: RefCell::default(),
         });
         CURRENT.set(Rc::downgrade(&worker));
@@ -140,6 +159,30 @@ impl Worker {
         spawn_local(async move {
             let _hold = hold;
             work.await;
+        });
+    }
+
+    /// Enters a request that is to be tried; `None` where enough are.
+    pub(crate) fn trial(&self) -> Option<Trial> {
+        let trials = self.trials.get();
+        (trials < TRIALS).then(|| {
+            self.trials.set(trials + 1);
+            Trial(self.trials.clone())
+        })
+    }
+
+    /// Lets go of the plugins of a snapshot that is tried once it is gone.
+    pub(crate) fn tidy_after(self: &Rc<Self>, shadow: &Shadow) {
+        if self.tried.replace(shadow.id()) == shadow.id() {
+            return;
+        }
+        let (worker, mut ended) = (Rc::downgrade(self), shadow.follow());
+        spawn_local(async move {
+            // Nothing is ever sent: it ends with the other side.
+            let _ = ended.changed().await;
+            if let Some(worker) = worker.upgrade() {
+                worker.instances.tidy();
+            }
         });
     }
 

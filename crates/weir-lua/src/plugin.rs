@@ -43,6 +43,7 @@ pub(crate) const KNOWN: [&str; 12] = [
 ];
 
 /// A script that is checked, compiled and configured.
+#[derive(Clone)]
 pub struct LuaPlugin {
     name: String,
     source: Arc<Source>,
@@ -194,6 +195,10 @@ impl Plugin for LuaPlugin {
 
     fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, PluginError>> {
         Step::Wait(Box::pin(self.start()))
+    }
+
+    fn lent(&self, services: &Services) -> Option<Arc<dyn Plugin>> {
+        Some(Arc::new(LuaPlugin { services: services.clone(), ..self.clone() }))
     }
 }
 

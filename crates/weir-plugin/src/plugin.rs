@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::message::headers::Side;
+use crate::services::Services;
 use crate::{ConnectVerdict, Connection, Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
@@ -53,6 +55,11 @@ pub trait Plugin: Send + Sync + std::fmt::Debug + 'static {
     fn policy(&self) -> &Policy;
     /// A fresh instance for the worker that calls this; waits where the plugin's own start does.
     fn instantiate(&self) -> Step<'_, Result<Rc<dyn Instance>, PluginError>>;
+    /// The same plugin, lent these services instead, to be tried without effects before it serves. `None` where it has
+    /// no way to be lent others.
+    fn lent(&self, _services: &Services) -> Option<Arc<dyn Plugin>> {
+        None
+    }
 }
 
 /// What a call comes to: a value at once, or one that waits.

@@ -1,6 +1,7 @@
 //! What plugins are lent: the implementations of the traits of [`weir_plugin::services`], each on a library made for
 //! the field. They are the same in weir and in tests of plugins.
 
+mod apart;
 mod codec;
 mod crypto;
 mod jwt;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use weir_plugin::services::{Clock, HttpClient, Services};
 
+pub use apart::apart;
 pub use kv::{LocalStore, Statistics};
 pub use manual::ManualClock;
 pub use scripted::{Scripted, ScriptedClient};

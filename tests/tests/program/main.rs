@@ -7,6 +7,7 @@ mod explain;
 mod lent;
 mod live;
 mod plugins;
+mod prove;
 mod reload;
 mod scripts;
 mod shipped;

@@ -216,13 +216,9 @@ pub(super) fn challenge(session: &Session, snapshot: &Snapshot, x: &mut Exchange
     Some(response)
 }
 
-/// The route that takes a request.
-pub(super) fn route<'a>(
-    session: &Session,
-    snapshot: &'a Snapshot,
-    x: &mut Exchange,
-) -> Result<&'a Arc<CompiledRoute>> {
-    let question = Question {
+/// What routing looks at in a request.
+pub(super) fn question<'a>(session: &'a Session, x: &'a Exchange) -> Question<'a> {
+    Question {
         listener: &session.listener.spec.name,
         host: headers::host_name(&x.headers),
         path: x.uri.path(),
@@ -230,7 +226,16 @@ pub(super) fn route<'a>(
         method: &x.method,
         headers: &x.headers,
         client: x.client,
-    };
+    }
+}
+
+/// The route that takes a request.
+pub(super) fn route<'a>(
+    session: &Session,
+    snapshot: &'a Snapshot,
+    x: &mut Exchange,
+) -> Result<&'a Arc<CompiledRoute>> {
+    let question = question(session, x);
     let Some(found) = snapshot.router.find(&question) else {
         let allowed = snapshot.router.allowed(&question);
         if allowed.is_empty() {

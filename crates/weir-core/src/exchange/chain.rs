@@ -97,24 +97,15 @@ impl Chain {
         Response::from_parts(parts, body)
     }
 
-    /// Runs `on_request` in order, up to the first plugin that answers.
-    /// A path that one has set is brought into the form that those of clients have. A plugin that fails because the
-    /// body broke off is no failure of the plugin: whoever takes the body back is told.
+    /// Runs `on_request` in order, up to the first plugin that answers. A plugin that fails because the body broke off is no
+    /// failure of the plugin: whoever takes the body back is told.
     pub(crate) async fn on_request(
         &mut self,
         x: &mut Held,
         snapshot: &Snapshot,
     ) -> Result<Option<Response<Body>>> {
         for link in self.0.iter_mut().filter(|link| link.running.hooks.request) {
-            let before = x.uri.clone();
-            let verdict = bounded(&link.running, link.visit.on_request(x)).await;
-            let mut verdict = verdict.unwrap_or_else(Verdict::Fail);
-            if x.uri != before
-                && let Err(error) = normalise(x, snapshot)
-            {
-                x.uri = before;
-                verdict = Verdict::Fail(format!("the path that it has set cannot be: {}", error.detail()));
-            }
+            let verdict = link.on_request(x, snapshot).await;
             if matches!(verdict, Verdict::Fail(_)) && x.request_body.is_broken() {
                 return Ok(None);
             }
@@ -123,6 +114,46 @@ impl Chain {
             }
         }
         Ok(None)
+    }
+
+    /// The chain of a route that is tried: plugins start as in [`Chain::new`].
+    ///
+    /// # Errors
+    /// The name of a plugin that does not start, and why.
+    pub(crate) async fn tried(
+        worker: &Worker,
+        route: &CompiledRoute,
+    ) -> std::result::Result<Self, (String, String)> {
+        let mut links = Vec::with_capacity(route.spec.plugins.len());
+        for plugin in &route.spec.plugins {
+            let running = worker.instances.get(plugin).await;
+            let running = running.map_err(|error| (error.plugin, error.message))?;
+            links.push(Link { visit: running.instance.clone().visit(), running });
+        }
+        Ok(Chain(links.into()))
+    }
+
+    /// As [`Chain::on_request`], for a request that nobody waits for.
+    ///
+    /// # Errors
+    /// The name of the first plugin that fails, and why.
+    pub(crate) async fn try_request(
+        &mut self,
+        x: &mut Held,
+        snapshot: &Snapshot,
+    ) -> std::result::Result<(), (String, String)> {
+        for link in self.0.iter_mut().filter(|link| link.running.hooks.request) {
+            let failed = match link.on_request(x, snapshot).await {
+                Verdict::Proceed => continue,
+                Verdict::Respond(reply) => match from_reply(reply) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => error.detail().to_owned(),
+                },
+                Verdict::Fail(message) => message,
+            };
+            return Err((link.running.name.clone(), failed));
+        }
+        Ok(())
     }
 
     /// Whether a plugin wants to choose upstreams.
@@ -187,6 +218,23 @@ impl Chain {
                 link.running.tell(&Whose::of(&x), "on_log", &message);
             }
         }
+    }
+}
+
+impl Link {
+    /// Asks the plugin, for as long as that may take. A path that it has set is brought into the form that those of
+    /// clients have.
+    async fn on_request(&mut self, x: &mut Held, snapshot: &Snapshot) -> Verdict {
+        let before = x.uri.clone();
+        let verdict = bounded(&self.running, self.visit.on_request(x)).await;
+        let verdict = verdict.unwrap_or_else(Verdict::Fail);
+        if x.uri != before
+            && let Err(error) = normalise(x, snapshot)
+        {
+            x.uri = before;
+            return Verdict::Fail(format!("the path that it has set cannot be: {}", error.detail()));
+        }
+        verdict
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
 //! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
-//! `websocket` (handshakes and relays), `chain` and `content`
+//! `websocket` (handshakes and relays), `shadow` (requests that are tried on another snapshot), `chain` and `content`
 //! (plugins, and bodies in their hands), `call` (requests of plugins), `tally` (what the log is told).
 
 mod admit;
@@ -11,6 +11,7 @@ mod chain;
 mod content;
 mod forward;
 mod replay;
+mod shadow;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -199,10 +200,18 @@ async fn exchange(
     }
     tally.chain = Chain::new(&session.worker, route).await?;
     let answered = content::Answered::default();
-    if !tally.chain.is_empty() {
+    let sample = shadow::sample(session, tally, route, &body);
+    if tally.chain.is_empty() {
+        if let Some(sample) = sample {
+            sample.run(&session.worker, false);
+        }
+    } else {
         let most = tally.chain.most_of_a_body();
         tally.x.request_body = content::lend(body, &tally.x.headers, Kind::BadRequest, most);
         let decided = tally.chain.on_request(&mut tally.x, &snapshot).await;
+        if let Some(sample) = sample {
+            sample.run(&session.worker, decided.is_err());
+        }
         let read = content::take_back(std::mem::take(&mut tally.x.request_body));
         if let Ok(Some(reply)) = decided {
             return Ok(Done::Respond(finish(route, session, tally, reply).await?));

@@ -1,6 +1,7 @@
 //! A whole server with plugins made of closures: what they see and decide holds for real requests.
 
 mod http2;
+mod shadow;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -89,6 +89,9 @@ pub struct Change {
     pub restored: Option<u64>,
     /// What is another than before, a line each.
     pub changes: Vec<String>,
+    /// What it was proved by, a line each, beside that it could be loaded.
+    #[serde(default)]
+    pub proof: Vec<String>,
     /// All that is wrong with it, with file and line.
     pub problems: Vec<String>,
 }
@@ -121,8 +124,9 @@ impl fmt::Display for Outcome {
 impl Change {
     /// One of now, without changes and problems.
     pub fn new(cause: &str, outcome: Outcome, generation: u64) -> Self {
-        let (cause, changes, problems) = (cause.to_owned(), Vec::new(), Vec::new());
-        Change { at: now(), cause, outcome, generation, restored: None, changes, problems }
+        let (changes, proof, problems) = (Vec::new(), Vec::new(), Vec::new());
+        let (at, cause) = (now(), cause.to_owned());
+        Change { at, cause, outcome, generation, restored: None, changes, proof, problems }
     }
 }
 

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use weir_core::Snapshot;
 use weir_core::challenges::Challenges;
 use weir_core::log::AccessLog;
+use weir_core::shadow::Shadow;
 use weir_core::spec::{EndpointAddress, EndpointSpec, Spec};
 
 use crate::acme;
+use crate::config::value::Share;
 use crate::demo;
 use crate::run::Plan;
 use crate::telemetry::AccessLogger;
@@ -60,6 +62,27 @@ impl Assembler {
         plan: &mut Plan,
         previous: Option<&Snapshot>,
     ) -> Result<Snapshot, AssembleError> {
+        self.complete(plan)?;
+        Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
+    }
+
+    /// Compiles a plan to be tried on this share of the requests of what serves, with plugins that have no effects.
+    ///
+    /// # Errors
+    /// As [`Assembler::assemble`].
+    pub fn shadow(
+        &mut self,
+        plan: &mut Plan,
+        serving: &Snapshot,
+        share: Share,
+    ) -> Result<Shadow, AssembleError> {
+        self.complete(plan)?;
+        let services = plugins::services_apart(plan.kv_memory);
+        Ok(Shadow::new(&plan.spec, serving, |plugin| plugin.lent(&services), share.hundredths())?)
+    }
+
+    /// Adds to a plan what is only known here.
+    fn complete(&mut self, plan: &mut Plan) -> Result<(), AssembleError> {
         if !plan.demo.is_empty() {
             let address = match self.demo {
                 Some(address) => address,
@@ -77,7 +100,7 @@ impl Assembler {
                 }
             }
         }
-        Ok(Snapshot::assemble(&plan.spec, self.access_log.clone(), previous)?)
+        Ok(())
     }
 }
 

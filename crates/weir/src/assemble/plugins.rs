@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use weir_core::client::WorkerClient;
+use weir_core::client::{NoClient, WorkerClient};
 use weir_lua::{LoadError, LuaPlugin};
 
 use weir_plugin::services::Services;
@@ -65,6 +65,11 @@ pub struct Fault {
 pub fn services(kv_memory: u64) -> Services {
     static SERVICES: OnceLock<Services> = OnceLock::new();
     SERVICES.get_or_init(|| weir_services::local(kv_memory, Arc::new(WorkerClient))).clone()
+}
+
+/// What plugins are lent that are tried: what they do with it has no effects, and ends with it.
+pub fn services_apart(kv_memory: u64) -> Services {
+    weir_services::apart(&services(kv_memory), kv_memory, Arc::new(NoClient))
 }
 
 /// Reads the files of a plugin.

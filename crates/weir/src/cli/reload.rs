@@ -80,7 +80,7 @@ fn text(change: &Change) -> String {
         (Outcome::Possible, _) => "it could serve; what would change:".to_owned(),
     };
     let mut text = head + "\n";
-    for line in change.changes.iter().chain(&change.problems) {
+    for line in change.changes.iter().chain(&change.proof).chain(&change.problems) {
         text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
     }
     text
@@ -94,6 +94,7 @@ mod tests {
     fn what_came_of_it_is_told_in_lines() {
         let change = |outcome, restored, changes: &[&str], problems: &[&str]| Change {
             restored,
+            proof: Vec::new(),
             changes: changes.iter().map(|&line| line.to_owned()).collect(),
             problems: problems.iter().map(|&line| line.to_owned()).collect(),
             ..Change::new("weir reload", outcome, 7)

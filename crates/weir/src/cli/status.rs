@@ -110,7 +110,8 @@ fn text(status: &Status, now: u64) -> String {
         text.push_str(&format!("last change {} ago ({}): {what}\n", ago(change.at), change.cause));
         let more = change.changes.len().saturating_sub(SHOWN);
         let more = (more > 0).then(|| format!("and {more} more"));
-        for line in change.changes.iter().take(SHOWN).chain(&more).chain(&change.problems) {
+        let lines = change.changes.iter().take(SHOWN).chain(&more).chain(&change.proof);
+        for line in lines.chain(&change.problems) {
             text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
         }
     }
@@ -166,6 +167,7 @@ mod tests {
             generation: 4,
             restored: None,
             changes: Vec::new(),
+            proof: Vec::new(),
             problems: vec!["plugins/a.lua:3: Expected `end`".to_owned()],
         };
         let status = Status {

@@ -29,6 +29,8 @@ pub enum Kind {
     Secret,
     /// A script.
     Script,
+    /// Tests of a script.
+    Test,
     /// Anything else: error pages and other answers.
     Other,
 }
@@ -125,12 +127,21 @@ impl Inputs {
 
     /// One value for all that was read: the same for two configurations that were read from the same.
     pub fn digest(&self) -> Digest {
+        self.digest_of(|_| true)
+    }
+
+    /// The same for all that serves: tests only prove it.
+    pub fn digest_of_served(&self) -> Digest {
+        self.digest_of(|kind| kind != Kind::Test)
+    }
+
+    fn digest_of(&self, counts: impl Fn(Kind) -> bool) -> Digest {
         let mut whole = Sha256::new();
         let mut part = |bytes: &[u8]| {
             whole.update((bytes.len() as u64).to_be_bytes());
             whole.update(bytes);
         };
-        for (path, content) in &self.files {
+        for (path, content) in self.files.iter().filter(|(_, content)| counts(content.kind)) {
             part(path.as_os_str().as_encoded_bytes());
             part(content.digest.as_ref().map_or(&[], |digest| &digest[..]));
         }
@@ -200,6 +211,18 @@ mod tests {
         assert_eq!(two.changed(&one, Kind::Config), [Path::new("a")]);
         assert!(two.changed(&one, Kind::Script).is_empty() && one.changed(&one, Kind::Config).is_empty());
         assert_eq!(Inputs::default().changed(&one, Kind::Config), [Path::new("a")]);
+    }
+
+    #[test]
+    fn tests_count_as_read_and_do_not_serve() {
+        let of = |test: &[u8]| {
+            let mut inputs = Inputs::default();
+            inputs.file(Path::new("a.lua"), Kind::Script, Some(b"return {}"));
+            inputs.file(Path::new("a_test.lua"), Kind::Test, Some(test));
+            inputs
+        };
+        assert_ne!(of(b"1").digest(), of(b"2").digest());
+        assert_eq!(of(b"1").digest_of_served(), of(b"2").digest_of_served());
     }
 
     #[test]

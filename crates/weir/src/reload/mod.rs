@@ -5,6 +5,8 @@
 mod acme;
 mod guard;
 mod history;
+mod proof;
+mod shadow;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,12 +17,16 @@ use weir_core::server::{BindError, Publisher};
 use crate::admin::{Board, Change, Outcome};
 use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
+use crate::config::value::Leaf as _;
 use crate::config::{self, outline};
 use crate::run::{self, Plan};
 use guard::Guard;
 use history::History;
+use shadow::Verdict;
 
 pub use guard::{Allowed, Trouble};
+pub use proof::Proof;
+pub use shadow::Shadowing;
 
 /// How many orders may wait.
 const QUEUE: usize = 16;
@@ -38,6 +44,8 @@ pub struct Settings {
     pub keep: usize,
     /// When a change is taken back.
     pub rollback: Option<Allowed>,
+    /// What is asked of a change before it serves.
+    pub proof: Proof,
 }
 
 /// What may be asked for.
@@ -101,6 +109,8 @@ enum Mode {
 struct Ready {
     plan: Plan,
     outcome: Outcome,
+    /// What it was proved by.
+    proof: Vec<String>,
 }
 
 impl Reloader {
@@ -181,22 +191,23 @@ impl Reloader {
                 );
                 Change::new(cause, Outcome::Unchanged, generation)
             }
-            Ok(Some(Ready { plan, outcome: Outcome::Published })) => {
+            Ok(Some(Ready { plan, outcome: Outcome::Published, proof })) => {
                 let changes = bounded(outline::changes(&self.plan, &plan));
                 let before = std::mem::replace(&mut self.plan, plan);
                 self.history.push(generation, before, self.plan.reload.keep);
                 self.held_back.clear();
                 self.guard =
                     self.plan.reload.rollback.map(|allowed| Guard::new(self.publisher.current(), allowed));
-                let change = Change { changes, ..Change::new(cause, Outcome::Published, self.generation()) };
+                let new = Change::new(cause, Outcome::Published, self.generation());
+                let change = Change { changes, proof, ..new };
                 self.published(change, "a new configuration serves")
             }
-            Ok(Some(Ready { plan, outcome })) => {
+            Ok(Some(Ready { plan, outcome, proof })) => {
                 let changes = match outcome {
                     Outcome::Possible => bounded(outline::changes(&self.plan, &plan)),
                     _ => Vec::new(),
                 };
-                let change = Change { changes, ..Change::new(cause, outcome, generation) };
+                let change = Change { changes, proof, ..Change::new(cause, outcome, generation) };
                 match mode {
                     Mode::Dry => tracing::info!(cause, %outcome, "a dry run; nothing was changed"),
                     Mode::Asked => {
@@ -237,11 +248,13 @@ impl Reloader {
         if mode != Mode::Dry {
             self.read = read.clone();
         }
-        if let (Ok(loaded), true) = (&loaded, digest == self.plan.inputs.digest()) {
+        let serves = read.digest_of_served() == self.plan.inputs.digest_of_served();
+        if let (Ok(loaded), true) = (&loaded, serves) {
             if mode != Mode::Dry {
                 self.held_back.clear();
             }
-            return Ok(Some(Ready { plan: loaded.plan.clone(), outcome: Outcome::Unchanged }));
+            let (plan, proof) = (loaded.plan.clone(), Vec::new());
+            return Ok(Some(Ready { plan, outcome: Outcome::Unchanged, proof }));
         }
         match mode {
             Mode::Changed if known => return Ok(None),
@@ -264,8 +277,44 @@ impl Reloader {
         }
         keep_certificates(&self.plan, &mut plan);
         acme::keep(&self.plan, &mut plan);
-        let outcome = self.publish(&mut plan, mode == Mode::Dry).await?;
-        Ok(Some(Ready { plan, outcome }))
+        let dry = mode == Mode::Dry;
+        let proof = self.prove(&mut plan, dry).await?;
+        let outcome = self.publish(&mut plan, dry).await?;
+        Ok(Some(Ready { plan, outcome, proof }))
+    }
+
+    /// Has a plan show what it asks of itself. What is told of that.
+    async fn prove(&mut self, plan: &mut Plan, dry: bool) -> Result<Vec<String>, Vec<String>> {
+        let mut told = Vec::new();
+        if let Some(time) = plan.reload.proof.tests {
+            told.extend(proof::tests(&plan.plugins, &self.plan.plugins, time).await?);
+        }
+        if let Some(asked) = plan.reload.proof.shadow
+            && !dry
+            && shadow::is_needed(plan, &self.plan)
+        {
+            told.push(self.shadow(plan, &asked).await?);
+        }
+        Ok(told)
+    }
+
+    /// Tries a plan on live requests. What is told of that.
+    async fn shadow(&mut self, plan: &mut Plan, asked: &Shadowing) -> Result<String, Vec<String>> {
+        let serving = self.publisher.current();
+        let next = self.assembler.shadow(plan, &serving, asked.share);
+        let next = next.map_err(|error| vec![format!("{}: {error}", plan.source)])?;
+        // What cannot be bound is not waited for.
+        let bound = self.publisher.try_bind(next.snapshot());
+        bound.map_err(|errors| errors.iter().map(|error| run::explain(error, plan)).collect::<Vec<_>>())?;
+        tracing::info!(time = ?asked.time, share = asked.share.show(), "a change is tried on live requests");
+        match shadow::shadow(serving, next, asked).await {
+            Ok(Verdict::Kept(told)) => Ok(told),
+            Ok(Verdict::Unknown(told)) => {
+                tracing::warn!("a change is published that could not be tried: {told}");
+                Ok(told)
+            }
+            Err(problem) => Err(vec![problem]),
+        }
     }
 
     /// Compiles a plan and publishes it, unless that is only to be tried.
@@ -317,6 +366,7 @@ impl Reloader {
             routes = self.plan.spec.routes.len() + self.plan.spec.tcp_routes.len(),
             upstreams = self.plan.spec.upstreams.len(),
             changes,
+            proof = (!change.proof.is_empty()).then(|| change.proof.join("; ")),
             more = (more > 0).then_some(more),
             "{message}"
         );

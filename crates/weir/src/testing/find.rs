@@ -37,6 +37,22 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
     Ok(all)
 }
 
+/// The plugin at a path that a configuration names, and its tests.
+///
+/// # Errors
+/// What is not there, or cannot be read.
+pub fn plugin(path: &Path) -> Result<Found, String> {
+    match path.is_dir() {
+        true => folder(path),
+        false => Ok(file(path, &name_of(&path.with_extension("")))),
+    }
+}
+
+/// Where the tests of a plugin that is one file are, if it has any.
+pub fn tests_beside(script: &Path) -> PathBuf {
+    script.with_file_name(format!("{}{ENDING}", name_of(&script.with_extension(""))))
+}
+
 fn under(path: &Path) -> Result<Vec<Found>, String> {
     let kind = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if kind.is_dir() {
@@ -84,7 +100,7 @@ fn folder(path: &Path) -> Result<Found, String> {
 
 /// A plugin that is one file.
 fn file(path: &Path, name: &str) -> Found {
-    let tests = path.with_file_name(format!("{name}{ENDING}"));
+    let tests = tests_beside(path);
     Found {
         name: name.to_owned(),
         path: path.to_owned(),

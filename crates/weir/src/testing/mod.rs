@@ -12,4 +12,4 @@ mod lines;
 pub mod report;
 mod suite;
 
-pub use suite::{Broken, Suite, Test, run};
+pub use suite::{Broken, Suite, Test, run, run_until};

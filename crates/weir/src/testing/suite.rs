@@ -55,84 +55,108 @@ pub struct Broken {
 
 /// Runs the tests of a plugin whose name, `PLUGIN: TEST`, has `filter` in it.
 pub fn run(found: &Found, filter: &str) -> Suite {
-    let mut suite = Suite {
-        plugin: found.name.clone(),
-        path: found.path.clone(),
-        tests: Vec::new(),
-        left_out: 0,
-        broken: Vec::new(),
-    };
-    let source = match Source::read(&found.path) {
-        Ok(source) => source,
+    match Source::read(&found.path) {
+        Ok(source) => run_on(found, source, filter, None),
         Err(error) => {
-            suite.broken.push(Broken { path: found.path.clone(), message: error.to_string() });
-            return suite;
+            let broken = vec![Broken { path: found.path.clone(), message: error.to_string() }];
+            Suite { broken, ..Suite::new(found) }
         }
-    };
+    }
+}
+
+/// Runs the tests of a plugin on files that were read already. A test that has not ended at this moment has failed.
+pub fn run_until(found: &Found, source: Source, until: Instant) -> Suite {
+    run_on(found, source, "", Some(until))
+}
+
+fn run_on(found: &Found, source: Source, filter: &str, until: Option<Instant>) -> Suite {
+    let mut suite = Suite::new(found);
+    let run = Run { found, source, filter, until };
     for path in &found.tests {
-        if let Err(broken) = run_file(found, path, &source, filter, &mut suite) {
+        if let Err(broken) = run.file(path, &mut suite) {
             suite.broken.extend(broken);
         }
     }
     suite
 }
 
-fn run_file(
-    found: &Found,
-    path: &Path,
-    source: &Source,
-    filter: &str,
-    suite: &mut Suite,
-) -> Result<(), Vec<Broken>> {
-    let broken = |message: String| Broken { path: path.to_owned(), message };
-    let folder = source.folder.clone().unwrap_or_default();
-    let fault = |fault: Fault| broken(shown(&folder, &fault));
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![broken(format!("{}: {error}", path.display()))])?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let tests = TestFile::new(&found.name, source.clone(), &name, text)
-        .map_err(|faults| faults.into_iter().map(&fault).collect::<Vec<_>>())?;
-    let lines = Lines::default();
-    let kept = lines.keep();
-    let names = {
-        let bench = Bench::new(loader(&found.name, source), lines.clone());
-        block_on(tests.names(&bench.services))
-            .map_err(|message| vec![broken(format!("{}: {message}", path.display()))])?
-            .map_err(|wrong| vec![fault(wrong)])?
-    };
-    if names.is_empty() {
-        return Err(vec![broken(format!("{}: there is no test in this file", path.display()))]);
+impl Suite {
+    fn new(found: &Found) -> Self {
+        let (plugin, path) = (found.name.clone(), found.path.clone());
+        Suite { plugin, path, tests: Vec::new(), left_out: 0, broken: Vec::new() }
     }
-    for name in names {
-        if !format!("{}: {name}", found.name).contains(filter) {
-            suite.left_out += 1;
-            continue;
-        }
-        let begun = Instant::now();
-        let bench = Bench::new(loader(&found.name, source), lines.clone());
-        let services = bench.services.clone();
-        let result = block_on(tests.run(&name, &services, bench)).unwrap_or_else(|message| {
-            let fault = Fault { file: String::new(), line: None, message };
-            Err(Failure { is_assertion: false, fault })
-        });
-        let result = result.map_err(|mut failure| {
-            let own = Path::new(&failure.fault.file);
-            let file = if failure.fault.file.is_empty() { path.to_owned() } else { folder.join(own) };
-            failure.fault.file = file.display().to_string();
-            failure
-        });
-        suite.tests.push(Test { name, file: path.to_owned(), time: begun.elapsed(), result });
-    }
-    drop(kept);
-    Ok(())
 }
 
-/// Runs to the end on this thread, for as long as a test may take.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no event loop to run it in: {error}"))?;
-    let done = runtime.block_on(async { tokio::time::timeout(LONGEST, future).await });
-    done.map_err(|_| format!("it took longer than {LONGEST:?}"))
+/// What all files of a plugin's tests have in common.
+struct Run<'a> {
+    found: &'a Found,
+    source: Source,
+    filter: &'a str,
+    /// When all of it is to have ended.
+    until: Option<Instant>,
+}
+
+impl Run<'_> {
+    fn file(&self, path: &Path, suite: &mut Suite) -> Result<(), Vec<Broken>> {
+        let Run { found, source, .. } = self;
+        let broken = |message: String| Broken { path: path.to_owned(), message };
+        let folder = source.folder.clone().unwrap_or_default();
+        let fault = |fault: Fault| broken(shown(&folder, &fault));
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| vec![broken(format!("{}: {error}", path.display()))])?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let tests = TestFile::new(&found.name, source.clone(), &name, text)
+            .map_err(|faults| faults.into_iter().map(&fault).collect::<Vec<_>>())?;
+        let lines = Lines::default();
+        let kept = lines.keep();
+        let names = {
+            let bench = Bench::new(loader(&found.name, source), lines.clone());
+            self.block_on(tests.names(&bench.services))
+                .map_err(|message| vec![broken(format!("{}: {message}", path.display()))])?
+                .map_err(|wrong| vec![fault(wrong)])?
+        };
+        if names.is_empty() {
+            return Err(vec![broken(format!("{}: there is no test in this file", path.display()))]);
+        }
+        for name in names {
+            if !format!("{}: {name}", found.name).contains(self.filter) {
+                suite.left_out += 1;
+                continue;
+            }
+            let begun = Instant::now();
+            let bench = Bench::new(loader(&found.name, source), lines.clone());
+            let services = bench.services.clone();
+            let result = self.block_on(tests.run(&name, &services, bench)).unwrap_or_else(|message| {
+                let fault = Fault { file: String::new(), line: None, message };
+                Err(Failure { is_assertion: false, fault })
+            });
+            let result = result.map_err(|mut failure| {
+                let own = Path::new(&failure.fault.file);
+                let file = if failure.fault.file.is_empty() { path.to_owned() } else { folder.join(own) };
+                failure.fault.file = file.display().to_string();
+                failure
+            });
+            suite.tests.push(Test { name, file: path.to_owned(), time: begun.elapsed(), result });
+        }
+        drop(kept);
+        Ok(())
+    }
+
+    /// Runs to the end on this thread, for as long as a test may take.
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, String> {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let (time, late) = match left {
+            Some(left) if left < LONGEST => (left, "there was no time left for it".to_owned()),
+            _ => (LONGEST, format!("it took longer than {LONGEST:?}")),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no event loop to run it in: {error}"))?;
+        let done = runtime.block_on(async {
+            // What would be ready at once has no time either.
+            if time.is_zero() { None } else { tokio::time::timeout(time, future).await.ok() }
+        });
+        done.ok_or(late)
+    }
 }
 
 /// Loads a script the way that weir does.

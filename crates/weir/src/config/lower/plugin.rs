@@ -18,6 +18,7 @@ use crate::config::inputs::{Kind, Listing};
 use crate::config::raw;
 use crate::config::report::{Diagnostic, did_you_mean};
 use crate::config::value::{Leaf, Text};
+use crate::testing::find;
 
 /// Where plugins are looked for, relative to the file that names them.
 const FOLDER: &str = "plugins";
@@ -147,6 +148,9 @@ impl Lower<'_> {
         }
         let source = plugins::read(&what);
         self.note_scripts(&what, source.as_ref().ok());
+        if config.reload.prove >= raw::Prove::Tests {
+            self.note_tests(&what);
+        }
         let before = self.before;
         let same =
             |source: &Source| before.iter().find(|loaded| loaded.what == what && loaded.source == *source);
@@ -184,6 +188,20 @@ impl Lower<'_> {
         }
         if what.path.is_dir() {
             inputs.folder(&what.path, Listing::Scripts);
+        }
+    }
+
+    /// By which files of tests a plugin is proved.
+    fn note_tests(&mut self, what: &plugins::What) {
+        let inputs = &mut self.report.inputs;
+        if what.path.is_dir() {
+            inputs.folder(&what.path, Listing::Tests);
+        } else {
+            // There may be one later.
+            inputs.file_to_read(&find::tests_beside(&what.path), Kind::Test);
+        }
+        for test in find::plugin(&what.path).into_iter().flat_map(|found| found.tests) {
+            inputs.file_to_read(&test, Kind::Test);
         }
     }
 

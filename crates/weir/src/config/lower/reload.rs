@@ -8,7 +8,7 @@ use weir_core::spec;
 use super::Lower;
 use crate::config::document::At;
 use crate::config::raw;
-use crate::reload::{Allowed, Settings};
+use crate::reload::{Allowed, Proof, Settings, Shadowing};
 
 /// What becomes of relays.
 pub(super) fn of_relays(raw: &raw::Reload) -> spec::Reload {
@@ -51,6 +51,24 @@ impl Lower<'_> {
             let errors = rollback.errors?.0;
             Some(Allowed { errors, within: rollback.within.0, requests: u64::from(rollback.requests) })
         });
-        Settings { watch: raw.watch, keep: raw.keep as usize, rollback }
+        Settings { watch: raw.watch, keep: raw.keep as usize, rollback, proof: self.proof(raw, &at) }
+    }
+
+    /// What is asked of a change before it serves.
+    fn proof(&mut self, raw: &raw::Reload, at: &At) -> Proof {
+        self.positive(raw.prove_timeout.0, &at.key("prove_timeout"));
+        let raw::Shadow { share, r#for, requests, errors, latency } = &raw.shadow;
+        self.positive(r#for.0, &at.key("shadow").key("for"));
+        let shadow = Shadowing {
+            share: share.0,
+            time: r#for.0,
+            requests: u64::from(*requests),
+            errors: errors.0,
+            latency: latency.0,
+        };
+        Proof {
+            tests: (raw.prove >= raw::Prove::Tests).then_some(raw.prove_timeout.0),
+            shadow: (raw.prove >= raw::Prove::Shadow).then_some(shadow),
+        }
     }
 }

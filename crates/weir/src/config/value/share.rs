@@ -13,6 +13,11 @@ impl Share {
         Share(u32::try_from((part * 10_000 + whole / 2) / whole).unwrap_or(10_000))
     }
 
+    /// In hundredths of a percent, 0 to 10,000.
+    pub fn hundredths(self) -> u64 {
+        u64::from(self.0)
+    }
+
     /// Whether `part` of `whole` is more than this.
     pub fn is_exceeded(self, part: u64, whole: u64) -> bool {
         u128::from(part) * 10_000 > u128::from(whole) * u128::from(self.0)
