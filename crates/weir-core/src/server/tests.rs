@@ -3,6 +3,7 @@
 mod connect;
 mod listeners;
 mod live;
+mod passed;
 mod relays;
 mod stop;
 mod traffic;
