@@ -1,7 +1,8 @@
 //! The program: command line, configuration, assembly, logs. `main` only starts it.
 //!
 //! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
-//! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs),
+//! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs), [`upgrade`] (another
+//! binary while it runs),
 //! [`admin`] (what it tells while it runs), [`assemble`] (what plugs into the data plane), [`banner`] (what is told at
 //! start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log), [`testing`] (tests of
 //! plugins).
@@ -19,4 +20,5 @@ pub mod reload;
 pub mod run;
 pub mod telemetry;
 pub mod testing;
+pub mod upgrade;
 pub mod watch;

@@ -13,6 +13,7 @@ mod sockets;
 mod start;
 mod stop;
 mod timers;
+mod upgrade;
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
 //! What weir tells about itself while it runs, and what it can be asked to do: JSON over HTTP on a Unix socket, for
-//! `weir status`, `weir reload` and `weir rollback`, and for `curl --unix-socket`. Who may ask is whom the socket's mode
+//! `weir status`, `weir reload`, `weir rollback` and `weir upgrade`, and for `curl --unix-socket`. Who may ask is whom the socket's mode
 //! lets at it.
 
 mod client;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use client::{Unanswered, ask};
 pub use server::Admin;
-pub use status::{Board, Change, Held, Listener, Outcome, Status};
+pub use status::{Board, Change, Held, Listener, Outcome, Status, Upgrade};
 
 use crate::config::Source;
 

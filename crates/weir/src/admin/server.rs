@@ -31,8 +31,11 @@ const LONG_PATIENCE: Duration = Duration::from_secs(300);
 /// The socket; dropping it removes its file.
 #[derive(Debug)]
 pub struct Admin {
-    path: PathBuf,
+    /// None once it is closed: another process may have one there.
+    path: Option<PathBuf>,
     task: tokio::task::JoinHandle<()>,
+    /// Who do not ask now.
+    places: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -61,20 +64,37 @@ impl Admin {
             bound => bound?,
         };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        Ok(Admin { path: path.to_path_buf(), task: tokio::spawn(accept(listener, board, orders)) })
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let task = tokio::spawn(accept(listener, places.clone(), board, orders));
+        Ok(Admin { path: Some(path.to_path_buf()), task, places })
+    }
+
+    /// Nobody more is answered, and the socket's file is gone. Who asks already gets an answer.
+    pub async fn close(&mut self) {
+        let Some(path) = self.path.take() else { return };
+        self.task.abort();
+        // The socket is closed when the task has ended.
+        let _ = (&mut self.task).await;
+        // It may be gone already.
+        let _ = fs::remove_file(path);
+    }
+
+    /// Waits until all who asked have their answers. Cancel safe.
+    pub async fn answered(&self) {
+        drop(self.places.acquire_many(CONNECTIONS as u32).await);
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
         self.task.abort();
-        // It may be gone already.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = self.path.take() {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
-async fn accept(listener: UnixListener, board: Board, orders: Sender<Order>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+async fn accept(listener: UnixListener, places: Arc<Semaphore>, board: Board, orders: Sender<Order>) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -116,9 +136,14 @@ async fn answer(request: &Request<Incoming>, board: &Board, orders: &Sender<Orde
             Ok(ask) => carry_out(ask, orders).await,
             Err(problem) => (StatusCode::BAD_REQUEST, error(&problem)),
         },
+        ("/upgrade", &Method::POST) => upgrade(orders).await,
+        ("/upgrade", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /upgrade is what there is")),
         ("/reload", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /reload is what there is")),
         ("/rollback", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /rollback is what there is")),
-        _ => (StatusCode::NOT_FOUND, error("there are GET /status, POST /reload and POST /rollback")),
+        _ => (
+            StatusCode::NOT_FOUND,
+            error("there are GET /status, POST /reload, POST /rollback and POST /upgrade"),
+        ),
     };
     let mut response = Response::new(Full::from(json.unwrap_or_default()));
     *response.status_mut() = status;
@@ -149,8 +174,7 @@ fn asked(uri: &Uri) -> Result<Ask, String> {
 /// Has it done by the one who publishes.
 async fn carry_out(ask: Ask, orders: &Sender<Order>) -> (StatusCode, serde_json::Result<Vec<u8>>) {
     let (answer, told) = oneshot::channel();
-    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, error("weir stops"));
-    if orders.send(Order { ask, answer }).await.is_err() {
+    if orders.send(Order::Change { ask, answer }).await.is_err() {
         return stopping();
     }
     match told.await {
@@ -160,6 +184,26 @@ async fn carry_out(ask: Ask, orders: &Sender<Order>) -> (StatusCode, serde_json:
         Ok(change) => (StatusCode::OK, serde_json::to_vec(&change)),
         Err(_) => stopping(),
     }
+}
+
+/// Has another binary take over.
+async fn upgrade(orders: &Sender<Order>) -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    let (answer, told) = oneshot::channel();
+    if orders.send(Order::Upgrade { answer }).await.is_err() {
+        return stopping();
+    }
+    match told.await {
+        Ok(upgrade) => {
+            let refused = upgrade.pid.is_none();
+            let status = if refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+            (status, serde_json::to_vec(&upgrade))
+        }
+        Err(_) => stopping(),
+    }
+}
+
+fn stopping() -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    (StatusCode::SERVICE_UNAVAILABLE, error("weir stops"))
 }
 
 fn error(text: &str) -> serde_json::Result<Vec<u8>> {

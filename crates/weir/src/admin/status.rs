@@ -47,6 +47,34 @@ pub struct Status {
     pub held: Vec<Held>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
+    /// The process whose sockets this one took over, if it was started for an upgrade.
+    pub took_over: Option<u32>,
+    /// The last time another binary was to take over, and could not.
+    pub last_upgrade: Option<Upgrade>,
+}
+
+/// Another binary that was to take over.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Upgrade {
+    /// When.
+    pub at: u64,
+    /// Why: `weir upgrade`, `SIGUSR2`.
+    pub cause: String,
+    /// The process that serves since; none: it could not, and the one before goes on.
+    pub pid: Option<u32>,
+    /// All that is wrong with it.
+    pub problems: Vec<String>,
+}
+
+impl Upgrade {
+    /// One of now.
+    pub fn new(cause: &str, outcome: Result<u32, Vec<String>>) -> Self {
+        let (pid, problems) = match outcome {
+            Ok(pid) => (Some(pid), Vec::new()),
+            Err(problems) => (None, problems),
+        };
+        Upgrade { at: now(), cause: cause.to_owned(), pid, problems }
+    }
 }
 
 /// A listener that is bound.
@@ -149,6 +177,8 @@ impl Board {
             relays: 0,
             held: Vec::new(),
             last_change: None,
+            took_over: None,
+            last_upgrade: None,
         };
         status.fill(plan);
         Board { status: Arc::new(Mutex::new(status)), server }
@@ -177,6 +207,16 @@ impl Board {
         (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
         status.last_change = Some(change.clone());
+    }
+
+    /// This process took over the sockets of another one.
+    pub fn took_over(&self, pid: Option<u32>) {
+        self.lock().took_over = pid;
+    }
+
+    /// Another binary could not take over.
+    pub fn not_upgraded(&self, upgrade: &Upgrade) {
+        self.lock().last_upgrade = Some(upgrade.clone());
     }
 
     /// Another configuration was refused.

@@ -52,6 +52,7 @@ impl Outline {
         outline.section("proxy settings", &raw.proxy);
         outline.section("drain", &raw.drain);
         outline.section("reload settings", &raw.reload);
+        outline.section("upgrade settings", &raw.upgrade);
         outline
     }
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::server::{BindError, Publisher};
 
-use crate::admin::{Board, Change, Outcome};
+use crate::admin::{Board, Change, Outcome, Upgrade};
 use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
 use crate::config::{self, outline};
 use crate::run::{self, Plan};
+use crate::upgrade;
 use guard::Guard;
 use history::History;
 
@@ -53,13 +54,22 @@ pub enum Ask {
     },
 }
 
-/// Something that is asked for while weir runs.
+/// Something that is asked for while weir runs. What came of it is told to `answer`, which is dropped when weir stops
+/// first.
 #[derive(Debug)]
-pub struct Order {
-    /// What.
-    pub ask: Ask,
-    /// Where what came of it is told. Dropped when weir stops first.
-    pub answer: oneshot::Sender<Change>,
+pub enum Order {
+    /// Another configuration.
+    Change {
+        /// Which.
+        ask: Ask,
+        /// What came of it.
+        answer: oneshot::Sender<Change>,
+    },
+    /// Another binary.
+    Upgrade {
+        /// What came of it.
+        answer: oneshot::Sender<Upgrade>,
+    },
 }
 
 /// A way for orders, from whoever asks to the one who publishes.
@@ -121,6 +131,11 @@ impl Reloader {
     /// How long a drain may take, by the configuration that serves.
     pub fn drain(&self) -> Duration {
         self.plan.spec.drain
+    }
+
+    /// How an upgrade is done, by the configuration that serves.
+    pub fn upgrade(&self) -> upgrade::Settings {
+        self.plan.upgrade
     }
 
     /// Reads the configuration again because something has changed, and publishes it, or logs why not. `cause` says

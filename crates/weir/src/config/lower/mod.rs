@@ -109,6 +109,7 @@ pub fn lower(
     }
     plan.admin = admin(&raw.admin);
     plan.reload = lower.reload(&raw.reload);
+    plan.upgrade = lower.upgrade(&raw.upgrade);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(

@@ -1,6 +1,7 @@
-//! How the configuration is read again.
+//! How the configuration is read again, and how another binary takes over.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use serde::Serialize;
 use weir_core::spec;
@@ -9,6 +10,10 @@ use super::Lower;
 use crate::config::document::At;
 use crate::config::raw;
 use crate::reload::{Allowed, Settings};
+use crate::upgrade;
+
+/// The longest wait for a new process: who asks for it waits for 5 minutes.
+const LONGEST_UPGRADE: Duration = Duration::from_secs(240);
 
 /// What becomes of relays.
 pub(super) fn of_relays(raw: &raw::Reload) -> spec::Reload {
@@ -52,5 +57,15 @@ impl Lower<'_> {
             Some(Allowed { errors, within: rollback.within.0, requests: u64::from(rollback.requests) })
         });
         Settings { watch: raw.watch, keep: raw.keep as usize, rollback }
+    }
+
+    /// `[upgrade]`.
+    pub fn upgrade(&mut self, raw: &raw::Upgrade) -> upgrade::Settings {
+        let at = At::default().key("upgrade").key("timeout");
+        self.positive(raw.timeout.0, &at);
+        if raw.timeout.0 > LONGEST_UPGRADE {
+            self.error(&at, "nobody waits so long for a new process", "expected at most \"4m\"");
+        }
+        upgrade::Settings { drain: raw.drain.0, timeout: raw.timeout.0 }
     }
 }

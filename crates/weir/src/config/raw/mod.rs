@@ -11,6 +11,7 @@ mod proxy;
 mod reload;
 mod route;
 mod tls;
+mod upgrade;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use proxy::*;
 pub use reload::*;
 pub use route::*;
 pub use tls::*;
+pub use upgrade::*;
 pub use upstream::*;
 
 use std::time::Duration;
@@ -68,6 +70,8 @@ pub struct Config {
     pub admin: Admin,
     /// How the configuration is read again while weir runs.
     pub reload: Reload,
+    /// How another binary takes over while weir runs.
+    pub upgrade: Upgrade,
     /// What weir writes about itself.
     pub log: Log,
 }
@@ -88,6 +92,7 @@ impl Default for Config {
             access_log: AccessLog::default(),
             admin: Admin::default(),
             reload: Reload::default(),
+            upgrade: Upgrade::default(),
             log: Log::default(),
         }
     }
