@@ -32,7 +32,7 @@ enum End {
     /// It is to stop; the signal's name.
     Stop(&'static str),
     /// Another process serves.
-    Upgraded(Successor, Told),
+    Upgraded(Box<Successor>, Told),
 }
 
 /// Who is told what comes of an upgrade, and why it is done.
@@ -143,7 +143,7 @@ impl Service<'_> {
             Err(error) => Err(vec![format!("cannot pass the listening sockets: {error}")]),
         };
         let problems = match begun {
-            Ok(successor) => return Some(End::Upgraded(successor, told)),
+            Ok(successor) => return Some(End::Upgraded(Box::new(successor), told)),
             Err(problems) => problems,
         };
         for problem in &problems {
