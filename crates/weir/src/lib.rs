@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`cli`] (the command line), [`config`] (from TOML to a plan), [`certs`] (certificate files),
 //! [`run`] (from a plan to a running proxy and its end), [`reload`] (another configuration while it runs), [`upgrade`] (another
-//! binary while it runs),
+//! binary while it runs), [`supervisor`] (what systemd is told),
 //! [`admin`] (what it tells while it runs), [`assemble`] (what plugs into the data plane), [`banner`] (what is told at
 //! start), [`demo`] (an upstream to try it with), [`telemetry`] (access log and program log), [`testing`] (tests of
 //! plugins).
@@ -18,6 +18,7 @@ pub mod demo;
 pub mod fuzzing;
 pub mod reload;
 pub mod run;
+pub mod supervisor;
 pub mod telemetry;
 pub mod testing;
 pub mod upgrade;

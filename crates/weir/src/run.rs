@@ -25,6 +25,7 @@ use crate::config::Source;
 use crate::config::inputs::Inputs;
 use crate::config::outline::Outline;
 use crate::reload::{self, Order, Reloader};
+use crate::supervisor::Supervisor;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
 use crate::upgrade::{self, Predecessor, Program, Upgrader};
 use service::Service;
@@ -162,7 +163,8 @@ fn start(
         let reloader = Reloader::new(plan, assembler, publisher, board.clone());
         let logs = Logs { access: access_log.as_ref(), program: log };
         let upgrader = Upgrader { program, folders };
-        let service = Service { server, reloader, board, admin, upgrader, signals, orders, logs };
+        let supervisor = Supervisor::from_env();
+        let service = Service { server, reloader, board, admin, upgrader, supervisor, signals, orders, logs };
         Ok(service.run().await)
     });
     // A configuration that is still being read must not hold the end.

@@ -12,6 +12,7 @@ mod shipped_auth;
 mod sockets;
 mod start;
 mod stop;
+mod supervised;
 mod timers;
 mod upgrade;
 

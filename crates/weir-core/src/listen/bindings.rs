@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::accept::Listening;
 use super::bind::{self, Beside, Bound, SocketFile};
@@ -27,6 +28,8 @@ pub(crate) enum Errand {
     Accept(Listening),
     /// Look at the published snapshot.
     Refresh,
+    /// Tell that the event loop turns.
+    Answer(oneshot::Sender<()>),
 }
 
 /// All sockets that are bound, by the listener's name, and the workers that accept from them.
@@ -294,6 +297,20 @@ impl Bindings {
         }
         for census in state.leaving.iter().filter_map(Weak::upgrade) {
             census.set_stage(stage);
+        }
+    }
+
+    /// Waits until each worker has answered; never ends where one does not.
+    pub(crate) async fn answers(&self) {
+        let asked = self.workers.iter().map(|worker| {
+            let (answer, told) = oneshot::channel();
+            let _ = worker.send(Errand::Answer(answer));
+            told
+        });
+        for told in asked.collect::<Vec<_>>() {
+            if told.await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 

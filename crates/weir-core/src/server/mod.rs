@@ -191,6 +191,11 @@ impl Publisher {
         self.bindings.share(false);
     }
 
+    /// Waits until the event loop of each worker has turned. Where one is stuck, or has ended, this never ends. Cancel safe.
+    pub async fn answers(&self) {
+        self.bindings.answers().await;
+    }
+
     /// Connections that are open, on all listeners and workers.
     pub fn connections(&self) -> usize {
         self.loads.total()

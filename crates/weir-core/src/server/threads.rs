@@ -218,10 +218,12 @@ async fn keep_doors(
     loop {
         tokio::select! {
             Some(errand) = openings.recv() => {
-                let Errand::Accept(listening) = errand else {
-                    // The one before is let go, although there may be no request for long.
-                    drop(worker.snapshot());
-                    continue;
+                let listening = match errand {
+                    Errand::Accept(listening) => listening,
+                    other => {
+                        heed(&worker, other);
+                        continue;
+                    }
                 };
                 let listener = listening.census.listener.clone();
                 match accept::listen(worker.clone(), crew.clone(), listening) {
@@ -233,8 +235,29 @@ async fn keep_doors(
             _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
         }
     }
-    while doors.join_next().await.is_some() {}
+    let mut open = true;
+    while open {
+        tokio::select! {
+            Some(errand) = openings.recv() => heed(&worker, errand),
+            door = doors.join_next() => open = door.is_some(),
+        }
+    }
     let _ = reports.send(Report::Closed);
+    while let Some(errand) = openings.recv().await {
+        heed(&worker, errand);
+    }
+}
+
+/// Does what has nothing to do with sockets.
+fn heed(worker: &Worker, errand: Errand) {
+    match errand {
+        // Nothing is accepted any more.
+        Errand::Accept(_) => {}
+        // The one before is let go, although there may be no request for long.
+        Errand::Refresh => drop(worker.snapshot()),
+        // It may not be waited for any more.
+        Errand::Answer(answer) => drop(answer.send(())),
+    }
 }
 
 impl Watch {

@@ -8,8 +8,9 @@ use weir_core::server::{Drained, Stopper};
 
 use super::LAST_WORDS;
 use super::signals::{Asked, Logs, Signals};
-use crate::admin::{Admin, Board, Upgrade};
+use crate::admin::{Admin, Board, Outcome, Upgrade};
 use crate::reload::{Ask, Order, Reloader};
+use crate::supervisor::Supervisor;
 use crate::upgrade::{Successor, Upgrader};
 use crate::watch::Watcher;
 
@@ -21,6 +22,7 @@ pub(super) struct Service<'a> {
     pub(super) board: Board,
     pub(super) admin: Option<Admin>,
     pub(super) upgrader: Upgrader,
+    pub(super) supervisor: Supervisor,
     pub(super) signals: Signals,
     /// What comes by the admin socket.
     pub(super) orders: Receiver<Order>,
@@ -53,14 +55,20 @@ impl Told {
 impl Service<'_> {
     /// Serves until the end.
     pub(super) async fn run(mut self) -> Drained {
+        match self.supervisor.watchdog(self.server.publisher()) {
+            Ok(watchdog) => drop(tokio::spawn(watchdog)),
+            Err(error) => tracing::error!(%error, "the watchdog of the service manager cannot be told"),
+        }
+        self.supervisor.ready(&self.state());
         let end = self.serve().await;
-        let Service { server, reloader, mut admin, mut signals, orders, logs, .. } = self;
+        let Service { server, reloader, mut admin, supervisor, mut signals, orders, logs, .. } = self;
         // Who waits for an answer is told that there will be none.
         drop(orders);
         let stopper = server.stopper();
         let drained = match end {
             End::Stop(signal) => {
                 let drain = reloader.drain();
+                supervisor.stopping();
                 tracing::info!(
                     signal,
                     ?drain,
@@ -73,6 +81,7 @@ impl Service<'_> {
                 if let Some(admin) = &mut admin {
                     admin.close().await;
                 }
+                supervisor.main_process(pid);
                 successor.go().await;
                 tracing::info!(
                     pid,
@@ -123,17 +132,33 @@ impl Service<'_> {
                 asked => asked,
             };
             watcher.renew();
+            let dry = matches!(asked, Asked::Change(Ask::DryRun, _));
+            if !dry {
+                self.supervisor.reloading();
+            }
             tokio::select! {
                 () = carry_out(asked, &mut self.reloader) => watcher.follow(self.reloader.inputs()),
                 // The next SIGHUP and the next order wait until this one is done with.
                 signal = self.signals.stop(&self.logs) => return End::Stop(signal),
             }
+            if !dry {
+                self.supervisor.ready(&self.state());
+            }
         }
+    }
+
+    /// What it does, for the service manager.
+    fn state(&self) -> String {
+        let status = self.board.status();
+        let refused = status.last_change.is_some_and(|change| change.outcome == Outcome::Refused);
+        let more = if refused { "; the last change of the configuration was refused" } else { "" };
+        format!("generation {} serves{more}", status.generation)
     }
 
     /// Has another process take over; none: it cannot.
     async fn upgrade(&mut self, told: Told) -> Option<End> {
         let cause = told.cause;
+        self.supervisor.status("another binary is to take over");
         tracing::info!(cause, program = %self.upgrader.program.path.display(), "starting the next process");
         let begun = match self.server.publisher().sockets() {
             Ok(sockets) => tokio::select! {
@@ -152,6 +177,7 @@ impl Service<'_> {
         tracing::error!(cause, "the new process could not serve: this one goes on");
         let upgrade = Upgrade::new(cause, Err(problems));
         self.board.not_upgraded(&upgrade);
+        self.supervisor.status(&format!("{}; the last upgrade failed", self.state()));
         told.tell(upgrade);
         None
     }

@@ -20,8 +20,8 @@ use super::{Program, Upgrader, VARIABLE};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the new process may take to be there for `weir status`.
 const SETTLE: Duration = Duration::from_secs(5);
-/// What a service manager told this process alone.
-const OWN: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+/// What a service manager told this process alone. Without `WATCHDOG_PID`, `WATCHDOG_USEC` is for whoever has it.
+const OWN: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// The next process. It serves; dropped before [`Successor::go`], it is killed.
 #[derive(Debug)]
@@ -144,6 +144,9 @@ fn start(program: &Program, socket: &Path) -> io::Result<Started> {
     command.args(&program.arguments).env(VARIABLE, socket);
     for name in OWN {
         command.env_remove(name);
+    }
+    if std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid.parse() != Ok(std::process::id())) {
+        command.env_remove("WATCHDOG_USEC");
     }
     let child = command.spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;

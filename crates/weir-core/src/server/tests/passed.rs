@@ -174,3 +174,21 @@ fn what_was_handed_over_can_be_hurried() {
         assert_eq!(handed.join().unwrap(), Drained { cut: 1 });
     }
 }
+
+#[test]
+fn workers_answer_until_the_end() {
+    let mut running = Running::new(&greeting(|_| ()), 3);
+    let mut client = running.connect();
+    expect(&mut client, "hello");
+    let server = running.server.take().unwrap();
+    let publisher = server.publisher();
+    block_on(publisher.answers());
+    let handed = std::thread::spawn(move || block_on(server.hand_over(LONG)));
+    for _ in 0..100 {
+        block_on(publisher.answers());
+    }
+    drop(client);
+    handed.join().unwrap();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(std::pin::pin!(publisher.answers()).poll(&mut context).is_pending(), "nobody is there");
+}
