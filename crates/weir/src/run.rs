@@ -61,6 +61,8 @@ pub struct Plan {
     pub kv_memory: u64,
     /// Where weir tells about itself.
     pub admin: admin::Settings,
+    /// The same over TCP.
+    pub admin_tcp: Option<admin::Tcp>,
     /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
     /// What it was read from.
@@ -154,8 +156,8 @@ fn start(
         let board = Board::new(&plan, server.workers(), Some(server.publisher()));
         let (sender, orders) = reload::orders();
         let admin = match predecessor.take() {
-            Some(predecessor) => take_over(predecessor, &plan, &server, &board, sender),
-            None => open_admin(&plan, &board, sender)?,
+            Some(predecessor) => take_over(predecessor, &plan, &server, &board, &sender),
+            None => open_admin(&plan, &board, &sender)?,
         };
         greet(&plan, &server);
         let folders = folders(&plan);
@@ -177,18 +179,27 @@ fn start(
     ended
 }
 
-/// The admin socket. Without the one that nobody asked for weir serves all the same.
-fn open_admin(plan: &Plan, board: &Board, orders: Sender<Order>) -> Result<Option<Admin>, Failure> {
-    let Some((path, mode)) = plan.admin.socket(&plan.source) else { return Ok(None) };
-    let socket = path.display();
-    match Admin::start(&path, mode, board.clone(), orders) {
-        Ok(admin) => Ok(Some(admin)),
-        Err(error) if plan.admin == admin::Settings::Default => {
-            tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
-            Ok(None)
+/// The admin socket, and the address for the same. Without the socket that nobody asked for weir serves all the same.
+fn open_admin(plan: &Plan, board: &Board, orders: &Sender<Order>) -> Result<Vec<Admin>, Failure> {
+    let mut all = Vec::new();
+    if let Some((path, mode)) = plan.admin.socket(&plan.source) {
+        let socket = path.display();
+        match Admin::start(&path, mode, board.clone(), orders.clone()) {
+            Ok(admin) => all.push(admin),
+            Err(error) if plan.admin == admin::Settings::Default => {
+                tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
+            }
+            Err(error) => {
+                return Err(Failure::start(&format!("cannot make the admin socket {socket}"), error));
+            }
         }
-        Err(error) => Err(Failure::start(&format!("cannot make the admin socket {socket}"), error)),
     }
+    if let Some(admin::Tcp { address, .. }) = &plan.admin_tcp {
+        let what = format!("cannot listen on {address} (`admin.address`)");
+        let admin = Admin::start_tcp(*address, board.clone(), orders.clone());
+        all.push(admin.map_err(|error| Failure::start(&what, error))?);
+    }
+    Ok(all)
 }
 
 /// Has the process that served till now let go of its sockets. This one serves whatever comes of that.
@@ -197,8 +208,8 @@ fn take_over(
     plan: &Plan,
     server: &Server,
     board: &Board,
-    orders: Sender<Order>,
-) -> Option<Admin> {
+    orders: &Sender<Order>,
+) -> Vec<Admin> {
     predecessor.serves();
     server.publisher().settle();
     let pid = predecessor.pid();
@@ -206,7 +217,7 @@ fn take_over(
     tracing::info!(from = pid, "took over all listening sockets");
     let admin = open_admin(plan, board, orders).unwrap_or_else(|Failure { message, .. }| {
         tracing::error!("{message}");
-        None
+        Vec::new()
     });
     predecessor.settled();
     admin

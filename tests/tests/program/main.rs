@@ -1,5 +1,6 @@
 //! The program itself: how it starts, what it says, how it stops.
 
+mod admin;
 mod bodies;
 mod demo;
 mod explain;

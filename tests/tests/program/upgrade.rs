@@ -17,6 +17,9 @@ use crate::configuration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// What an admin address asks for.
+const TOKEN: &str = "0123456789abcdef";
+
 /// A weir that was started from a copy of the binary, and those that took over from it.
 struct Site {
     weir: Weir,
@@ -29,6 +32,7 @@ impl Site {
     fn start(config: &str) -> Site {
         let folder = weir::folder();
         let config = weir::write_config(&folder, config);
+        fs::write(folder.path().join("token"), TOKEN).expect("a temporary file can be written");
         let binary = folder.path().join("weir");
         copy(weir::binary(), &binary);
         let mut command = weir::command_at(&binary, &["run", "--config"]);
@@ -262,6 +266,27 @@ fn the_number_of_workers_may_change() {
             wait_for_end(*pid);
         }
     }
+}
+
+#[test]
+fn the_admin_address_goes_to_the_new_process() {
+    let upstream = upstream();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = free.expect("a port").to_string();
+    let config = configuration("", upstream.address())
+        + &format!("\n[admin]\nsocket = false\naddress = \"{address}\"\ntoken = \"file:token\"\n");
+    let mut site = Site::start(&config);
+    let ask = |arguments: &[&str]| {
+        let mut command = weir::command(arguments);
+        command.args(["--address", &address, "--json"]).env("WEIR_ADMIN_TOKEN", TOKEN);
+        let output = weir_tests::process::run("weir", &mut command, b"");
+        assert_eq!(output.code, Some(0), "{output:?}");
+        serde_json::from_str::<Value>(&output.stdout).expect("JSON")
+    };
+    let next = pid(&ask(&["upgrade"])["pid"]);
+    site.later.push(next);
+    assert_eq!(ask(&["status"])["pid"], next);
+    assert_eq!(site.weir.process().end().code(), Some(0));
 }
 
 #[test]

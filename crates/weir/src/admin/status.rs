@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use weir_core::server::Publisher;
 
+use super::token::Token;
 use crate::run::Plan;
 
 /// What `GET /status` answers. Times are seconds since 1970.
@@ -154,6 +156,8 @@ pub struct Board {
     status: Arc<Mutex<Status>>,
     /// What changes by itself is asked for there.
     server: Option<Publisher>,
+    /// What one must know to ask over TCP.
+    token: Arc<Mutex<Option<Token>>>,
 }
 
 impl Board {
@@ -181,7 +185,14 @@ impl Board {
             last_upgrade: None,
         };
         status.fill(plan);
-        Board { status: Arc::new(Mutex::new(status)), server }
+        let token = plan.admin_tcp.as_ref().map(|tcp| tcp.token.clone());
+        Board { status: Arc::new(Mutex::new(status)), server, token: Arc::new(Mutex::new(token)) }
+    }
+
+    /// Whether who asks over TCP may.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.as_ref().is_some_and(|token| token.is_in(headers))
     }
 
     /// What hangs there, and how busy the server is now.
@@ -207,6 +218,8 @@ impl Board {
         (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
         status.last_change = Some(change.clone());
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        *token = plan.admin_tcp.as_ref().map(|tcp| tcp.token.clone());
     }
 
     /// This process took over the sockets of another one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::server::{BindError, Publisher};
 
-use crate::admin::{Board, Change, Outcome, Upgrade};
+use crate::admin::{self, Board, Change, Outcome, Upgrade};
 use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
 use crate::config::{self, outline};
@@ -366,6 +366,7 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
         ("workers", old.spec.workers != new.spec.workers),
         ("kv.size", old.kv_memory != new.kv_memory),
         ("admin", old.admin != new.admin),
+        ("admin.address", admin::address(old) != admin::address(new)),
         ("access_log", old.telemetry.access_log != new.telemetry.access_log),
         ("log", old.telemetry.log != new.telemetry.log),
     ];

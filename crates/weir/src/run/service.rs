@@ -20,7 +20,7 @@ pub(super) struct Service<'a> {
     /// The only one that publishes.
     pub(super) reloader: Reloader,
     pub(super) board: Board,
-    pub(super) admin: Option<Admin>,
+    pub(super) admin: Vec<Admin>,
     pub(super) upgrader: Upgrader,
     pub(super) supervisor: Supervisor,
     pub(super) signals: Signals,
@@ -78,7 +78,7 @@ impl Service<'_> {
             }
             End::Upgraded(successor, told) => {
                 let (pid, drain) = (successor.pid(), reloader.upgrade().drain);
-                if let Some(admin) = &mut admin {
+                for admin in &mut admin {
                     admin.close().await;
                 }
                 supervisor.main_process(pid);
@@ -106,7 +106,7 @@ impl Service<'_> {
             0 => tracing::info!("stopped; nothing was cut"),
             cut => tracing::warn!(cut, "stopped; these connections had something under way and were cut"),
         }
-        if let Some(admin) = &admin {
+        for admin in &admin {
             let _ = tokio::time::timeout(LAST_WORDS, admin.answered()).await;
         }
         drained

@@ -1,5 +1,6 @@
 //! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
 
+mod admin;
 mod conflicts;
 mod listener;
 mod names;
@@ -108,6 +109,7 @@ pub fn lower(
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
     plan.admin = admin(&raw.admin);
+    plan.admin_tcp = lower.admin_tcp(&raw.admin);
     plan.reload = lower.reload(&raw.reload);
     plan.upgrade = lower.upgrade(&raw.upgrade);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
