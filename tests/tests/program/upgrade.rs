@@ -1,5 +1,6 @@
 //! Another binary takes over while weir runs: no connection is lost, whatever is wrong with it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -252,6 +253,7 @@ fn the_number_of_workers_may_change() {
     let mut site = Site::start(&config(1));
     for workers in [4, 2, 1, 3] {
         site.config(&config(workers));
+        let sockets = listening(site.address());
         // Some wait in the queues of sockets while the process changes.
         let mut before: Vec<_> = (0..32).map(|_| RawClient::connect(site.address())).collect();
         site.upgrade();
@@ -259,13 +261,24 @@ fn the_number_of_workers_may_change() {
         before.extend(after);
         before.iter_mut().for_each(|client| assert_eq!(client.ask(GET).status, 200));
         assert_eq!(site.weir.ask_json(&["status"])["workers"], workers);
-    }
-    for (n, pid) in site.later.iter().enumerate() {
-        // All clients are gone: nothing holds those in between.
-        if n + 1 < site.later.len() {
-            wait_for_end(*pid);
+        // All clients are gone: nothing holds the one before.
+        drop(before);
+        match site.later.as_slice() {
+            [.., previous, _] => wait_for_end(*previous),
+            _ => assert_eq!(site.weir.process().end().code(), Some(0)),
         }
+        let now = listening(site.address());
+        assert!(now.is_superset(&sockets) && now.len() == workers.max(sockets.len()), "{sockets:?} {now:?}");
     }
+}
+
+/// The sockets that listen there, by their inodes.
+fn listening(address: SocketAddr) -> BTreeSet<String> {
+    let port = format!(":{:04X}", address.port());
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listens = |socket: &Vec<&str>| socket[1].ends_with(&port) && socket[3] == "0A";
+    sockets.filter(listens).map(|socket| socket[9].to_owned()).collect()
 }
 
 #[test]
