@@ -30,7 +30,7 @@ fn watched(socket: &UnixDatagram) {
 }
 
 /// The process that took over, killed at the end while it may be there.
-struct Next(Pid, bool);
+pub(crate) struct Next(pub(crate) Pid, pub(crate) bool);
 
 impl Drop for Next {
     fn drop(&mut self) {

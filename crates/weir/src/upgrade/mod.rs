@@ -2,8 +2,8 @@
 //! from, passes it every listening socket, and waits until it says that it serves; then it lets go of what is under way.
 //! Whatever goes wrong before that changes nothing: the new process is killed, the old one serves on.
 //!
-//! In reading order: [`program`] (what is started), [`wire`] (what the two say to each other), [`successor`] (the old
-//! process' side), [`predecessor`] (the new one's).
+//! In reading order: `program` (what is started), `wire` (what the two say to each other), `successor` (the old
+//! process' side), `predecessor` (the new one's).
 
 mod predecessor;
 mod program;
