@@ -107,6 +107,18 @@ impl Process {
         self.child.wait().expect("a child can be waited for")
     }
 
+    /// Waits for the end of the process alone: others may still write where it did.
+    pub fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{} did not end:\n{}", self.name, self.lines().join("\n"));
+            std::thread::yield_now();
+        }
+    }
+
     /// Closes its standard input, if it has one.
     pub fn close_stdin(&mut self) {
         drop(self.child.stdin.take());

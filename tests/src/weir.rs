@@ -44,7 +44,12 @@ pub fn binary() -> &'static Path {
 
 /// A command line of the `weir` binary, without colours.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    command_at(binary(), arguments)
+}
+
+/// The same with a copy of it.
+pub fn command_at(binary: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command.args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
     // Admin sockets of what tests start are where no other weir looks.
     static RUNTIME: OnceLock<TempDir> = OnceLock::new();

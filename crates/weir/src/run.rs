@@ -3,15 +3,17 @@
 //! The exit code says how it ended: 0, nothing was cut; [`EXIT_FAILED`], it could not start; [`EXIT_CONFIG`], the
 //! command line or the configuration is wrong; [`EXIT_CUT`], it stopped, but something under way was cut.
 
+mod service;
+mod signals;
+
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Sender;
 use weir_core::Server;
 use weir_core::server::{BindError, Drained, StartError};
 use weir_core::spec::{ListenAddress, Spec};
@@ -25,9 +27,12 @@ use crate::config::inputs::Inputs;
 use crate::config::lower::Placeholder;
 use crate::config::outline::Outline;
 use crate::expiry;
-use crate::reload::{self, Ask, Order, Reloader, Trouble};
+use crate::reload::{self, Order, Reloader};
+use crate::supervisor::Supervisor;
 use crate::telemetry::{self, AccessLogger, ProgramLog, ProgramLogError, ProgramLogFormat, program_log};
-use crate::watch::Watcher;
+use crate::upgrade::{self, Predecessor, Program, Upgrader};
+use service::Service;
+use signals::{Logs, Signals};
 
 /// Exit code: it could not start, for example because a port is taken.
 pub const EXIT_FAILED: u8 = 1;
@@ -65,6 +70,8 @@ pub struct Plan {
     pub kv_memory: u64,
     /// Where weir tells about itself.
     pub admin: admin::Settings,
+    /// The same over TCP.
+    pub admin_tcp: Option<admin::Tcp>,
     /// Plugins of all routes and listeners.
     pub plugins: Vec<plugins::Loaded>,
     /// What it was read from.
@@ -73,6 +80,8 @@ pub struct Plan {
     pub outline: Outline,
     /// How it is read again.
     pub reload: reload::Settings,
+    /// How another binary takes over.
+    pub upgrade: upgrade::Settings,
 }
 
 /// Where something is set in the configuration.
@@ -100,10 +109,11 @@ impl Failure {
 }
 
 /// Serves until it is told to stop. SIGTERM and SIGINT drain; the same again stops at once. SIGHUP reads the
-/// configuration again, SIGUSR1 opens the logs anew. Errors go to standard error.
-pub fn run(plan: Plan) -> ExitCode {
+/// configuration again, SIGUSR1 opens the logs anew, SIGUSR2 has another binary take over. Errors go to standard error,
+/// and to the process whose sockets this one is to take over.
+pub fn run(plan: Plan, mut predecessor: Option<Predecessor>) -> ExitCode {
     let ended = match ProgramLog::start(&plan.telemetry.log) {
-        Ok(log) => start(plan, &log),
+        Ok(log) => start(plan, &log, &mut predecessor),
         Err(error) => {
             let code =
                 if matches!(error, ProgramLogError::Filter { .. }) { EXIT_CONFIG } else { EXIT_FAILED };
@@ -115,12 +125,20 @@ pub fn run(plan: Plan) -> ExitCode {
         Ok(_) => ExitCode::from(EXIT_CUT),
         Err(Failure { message, code }) => {
             let _ = writeln!(io::stderr(), "error: {message}");
+            if let Some(predecessor) = predecessor {
+                predecessor.failed(vec![message]);
+            }
             ExitCode::from(code)
         }
     }
 }
 
-fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
+fn start(
+    mut plan: Plan,
+    log: &ProgramLog,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<Drained, Failure> {
+    let program = Program::this().map_err(|e| Failure::start("cannot tell which program this is", e))?;
     let access_log = match &plan.telemetry.access_log {
         Some(settings) => Some(AccessLogger::start(settings).map_err(|e| Failure::start("access log", e))?),
         None => None,
@@ -136,7 +154,8 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         .map_err(|e| Failure::start("cannot make an event loop", e))?;
     let ended = control.block_on(async {
         let signals = Signals::new().map_err(|e| Failure::start("cannot listen for signals", e))?;
-        let server = Server::start(snapshot, plan.spec.workers).map_err(|error| match error {
+        let passed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
+        let server = Server::take_over(snapshot, plan.spec.workers, passed).map_err(|error| match error {
             StartError::Bind(errors) => {
                 let lines: Vec<_> = errors.iter().map(|error| explain(error, &plan)).collect();
                 Failure { message: lines.join("\nerror: "), code: EXIT_FAILED }
@@ -145,20 +164,22 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
         })?;
         let board = Board::new(&plan, server.workers(), Some(server.publisher()));
         let (sender, orders) = reload::orders();
-        let _admin = open_admin(&plan, &board, sender)?;
+        let admin = match predecessor.take() {
+            Some(predecessor) => take_over(predecessor, &plan, &server, &board, &sender),
+            None => open_admin(&plan, &board, &sender)?,
+        };
         tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
+        let folders = folders(&plan);
         let renewals = Renewals::start(&plan, assembler.challenges(), board.clone());
-        let reloader = Reloader::new(plan, assembler, server.publisher(), board);
-        Ok(serve(
-            server,
-            reloader,
-            renewals,
-            signals,
-            orders,
-            &Logs { access: access_log.as_ref(), program: log },
-        )
-        .await)
+        let publisher = server.publisher();
+        let reloader = Reloader::new(plan, assembler, publisher, board.clone());
+        let logs = Logs { access: access_log.as_ref(), program: log };
+        let upgrader = Upgrader { program, folders };
+        let supervisor = Supervisor::from_env();
+        let service =
+            Service { server, reloader, renewals, board, admin, upgrader, supervisor, signals, orders, logs };
+        Ok(service.run().await)
     });
     // A configuration that is still being read must not hold the end.
     control.shutdown_background();
@@ -170,18 +191,56 @@ fn start(mut plan: Plan, log: &ProgramLog) -> Result<Drained, Failure> {
     ended
 }
 
-/// The admin socket. Without the one that nobody asked for weir serves all the same.
-fn open_admin(plan: &Plan, board: &Board, orders: Sender<Order>) -> Result<Option<Admin>, Failure> {
-    let Some((path, mode)) = plan.admin.socket(&plan.source) else { return Ok(None) };
-    let socket = path.display();
-    match Admin::start(&path, mode, board.clone(), orders) {
-        Ok(admin) => Ok(Some(admin)),
-        Err(error) if plan.admin == admin::Settings::Default => {
-            tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
-            Ok(None)
+/// The admin socket, and the address for the same. Without the socket that nobody asked for weir serves all the same.
+fn open_admin(plan: &Plan, board: &Board, orders: &Sender<Order>) -> Result<Vec<Admin>, Failure> {
+    let mut all = Vec::new();
+    if let Some((path, mode)) = plan.admin.socket(&plan.source) {
+        let socket = path.display();
+        match Admin::start(&path, mode, board.clone(), orders.clone()) {
+            Ok(admin) => all.push(admin),
+            Err(error) if plan.admin == admin::Settings::Default => {
+                tracing::warn!(%error, %socket, "no admin socket: `weir status` has nobody to ask");
+            }
+            Err(error) => {
+                return Err(Failure::start(&format!("cannot make the admin socket {socket}"), error));
+            }
         }
-        Err(error) => Err(Failure::start(&format!("cannot make the admin socket {socket}"), error)),
     }
+    if let Some(admin::Tcp { address, .. }) = &plan.admin_tcp {
+        let what = format!("cannot listen on {address} (`admin.address`)");
+        let admin = Admin::start_tcp(*address, board.clone(), orders.clone());
+        all.push(admin.map_err(|error| Failure::start(&what, error))?);
+    }
+    Ok(all)
+}
+
+/// Has the process that served till now let go of its sockets. This one serves whatever comes of that.
+fn take_over(
+    mut predecessor: Predecessor,
+    plan: &Plan,
+    server: &Server,
+    board: &Board,
+    orders: &Sender<Order>,
+) -> Vec<Admin> {
+    predecessor.serves();
+    server.publisher().settle();
+    let pid = predecessor.pid();
+    board.took_over(pid);
+    tracing::info!(from = pid, "took over all listening sockets");
+    let admin = open_admin(plan, board, orders).unwrap_or_else(|Failure { message, .. }| {
+        tracing::error!("{message}");
+        Vec::new()
+    });
+    predecessor.settled();
+    admin
+}
+
+/// Where this process and the next one may meet.
+fn folders(plan: &Plan) -> Vec<PathBuf> {
+    let socket = plan.admin.socket(&plan.source).map(|(path, _)| path);
+    let admin = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+    let admin = admin.filter(|folder| !folder.as_os_str().is_empty());
+    admin.into_iter().chain([std::env::temp_dir()]).collect()
 }
 
 fn greet(plan: &Plan, server: &Server) {
@@ -190,156 +249,6 @@ fn greet(plan: &Plan, server: &Server) {
     match plan.telemetry.log.format {
         ProgramLogFormat::Text => drop(io::stderr().write_all(banner.text().as_bytes())),
         ProgramLogFormat::Json => banner.log(),
-    }
-}
-
-async fn serve(
-    server: Server,
-    mut reloader: Reloader,
-    mut renewals: Renewals,
-    mut signals: Signals,
-    mut orders: Receiver<Order>,
-    logs: &Logs<'_>,
-) -> Drained {
-    let mut watcher = Watcher::new();
-    watcher.follow(reloader.inputs());
-    let signal = loop {
-        let asked = tokio::select! {
-            asked = signals.next(logs) => asked,
-            // What changes while it is read is taken with the next round.
-            changed = watcher.changed() => Asked::Changed(changed.to_string()),
-            cause = renewals.renewed() => Asked::Changed(cause),
-            Some(order) = orders.recv() => Asked::Order(order),
-            trouble = reloader.trouble() => Asked::TakeBack(trouble),
-        };
-        if let Asked::Stop(signal) = asked {
-            break signal;
-        }
-        watcher.renew();
-        tokio::select! {
-            () = carry_out(asked, &mut reloader) => {
-                watcher.follow(reloader.inputs());
-                renewals.follow(reloader.plan());
-            }
-            // The next SIGHUP and the next order wait until this one is done with.
-            signal = signals.stop(logs) => break signal,
-        }
-    };
-    // Who waits for an answer is told that there will be none.
-    drop(orders);
-    let drain = reloader.drain();
-    tracing::info!(
-        signal,
-        ?drain,
-        "stopping: what is under way may go on for so long; the same signal again stops at once"
-    );
-    let stopper = server.stopper();
-    let mut draining = std::pin::pin!(server.drain(drain));
-    let drained = tokio::select! {
-        drained = &mut draining => drained,
-        signal = signals.stop(logs) => {
-            tracing::warn!(signal, "stopping at once");
-            stopper.stop();
-            // Closing takes milliseconds; should a worker not come to it, the process ends all the same.
-            tokio::time::timeout(LAST_WORDS, draining).await.unwrap_or(Drained { cut: usize::MAX })
-        }
-    };
-    match drained.cut {
-        0 => tracing::info!("stopped; nothing was cut"),
-        cut => tracing::warn!(cut, "stopped; these connections had something under way and were cut"),
-    }
-    drained
-}
-
-/// Does what is asked for, and tells who asked what came of it.
-async fn carry_out(asked: Asked, reloader: &mut Reloader) {
-    match asked {
-        Asked::Stop(_) => {}
-        Asked::Changed(cause) => drop(reloader.changed(&cause).await),
-        Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
-        Asked::TakeBack(trouble) => drop(reloader.take_back(trouble).await),
-        Asked::Order(Order { ask, answer }) => {
-            let cause = match ask {
-                Ask::Reload => "weir reload",
-                Ask::DryRun => "weir reload --dry-run",
-                Ask::Rollback { .. } => "weir rollback",
-            };
-            let change = reloader.asked(cause, ask).await;
-            // It may have gone away.
-            let _ = answer.send(change);
-        }
-    }
-}
-
-/// The logs that SIGUSR1 opens anew.
-struct Logs<'a> {
-    access: Option<&'a AccessLogger>,
-    program: &'a ProgramLog,
-}
-
-impl Logs<'_> {
-    fn reopen(&self) {
-        tracing::info!("SIGUSR1: opening the logs anew");
-        self.program.reopen();
-        if let Some(access) = self.access {
-            access.reopen();
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Asked {
-    /// To stop; the signal's name.
-    Stop(&'static str),
-    /// To read the configuration again, and why.
-    Reload(&'static str),
-    /// The same because of what has changed.
-    Changed(String),
-    /// What came by the admin socket.
-    Order(Order),
-    /// To take the last change back.
-    TakeBack(Trouble),
-}
-
-/// The signals that weir listens to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            user: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    /// Waits for a signal that asks for something, and opens the logs anew meanwhile. Cancel safe.
-    async fn next(&mut self, logs: &Logs<'_>) -> Asked {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
-                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
-                _ = self.hangup.recv() => return Asked::Reload("SIGHUP"),
-                _ = self.user.recv() => logs.reopen(),
-            }
-        }
-    }
-
-    /// As [`Signals::next`], but leaves SIGHUP for later. Cancel safe.
-    async fn stop(&mut self, logs: &Logs<'_>) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.user.recv() => logs.reopen(),
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program itself: how it starts, what it says, how it stops.
 
 mod acme;
+mod admin;
 mod bodies;
 mod demo;
 mod explain;
@@ -15,7 +16,9 @@ mod shipped_auth;
 mod sockets;
 mod start;
 mod stop;
+mod supervised;
 mod timers;
+mod upgrade;
 
 use std::net::SocketAddr;
 

@@ -4,9 +4,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use weir_tests::{Process, RawClient, RawUpstream, Weir, process, tools, weir};
 
 use crate::configuration;
+use crate::supervised::Next;
 
 /// The configuration with its listener at another address.
 fn at(address: &str, upstream: &RawUpstream) -> String {
@@ -106,7 +108,21 @@ fn sockets_passed_in_by_systemd() {
         assert_eq!(curl(&socket, &["http://app.test/"]), "ok 200");
     }
     drop(early);
-    assert_eq!(weir.terminate().code(), Some(0));
+    // They go on to the next process, which systemd has given nothing.
+    weir.signal(Signal::USR2);
+    let next = weir.line("the next process", |line| {
+        line.contains("another process serves").then_some(())?;
+        line.split("pid=").nth(1)?.split_whitespace().next()?.parse().ok()
+    });
+    let mut next = Next(Pid::from_raw(next).expect("a process id"), true);
+    assert_eq!(weir.end().code(), Some(0));
+    for _ in 0..4 {
+        assert_eq!(RawClient::connect(address).ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+        assert_eq!(curl(&socket, &["http://app.test/"]), "ok 200");
+    }
+    kill_process(next.0, Signal::TERM).expect("it runs");
+    weir.wait();
+    next.1 = false;
     assert!(socket.exists(), "the file is not weir's to remove");
 }
 

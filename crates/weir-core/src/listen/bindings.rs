@@ -9,11 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::accept::Listening;
 use super::bind::{self, Beside, Bound, SocketFile};
 use super::inherited::Inherited;
 use super::limits::Census;
+use super::passed::{self, Passed};
 use crate::server::BindError;
 use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
@@ -26,6 +28,8 @@ pub(crate) enum Errand {
     Accept(Listening),
     /// Look at the published snapshot.
     Refresh,
+    /// Tell that the event loop turns.
+    Answer(oneshot::Sender<()>),
 }
 
 /// All sockets that are bound, by the listener's name, and the workers that accept from them.
@@ -52,7 +56,7 @@ struct Binding {
     backlog: u32,
     census: Arc<Census>,
     address: Option<SocketAddr>,
-    /// Copies of those that the workers accept from, one a worker.
+    /// Copies of those that the workers accept from, the first of each worker before the second of any.
     sockets: Vec<OwnedFd>,
     file: Option<SocketFile>,
 }
@@ -76,16 +80,24 @@ struct Opening {
     bound: Bound,
     /// The listener whose sockets these were till now.
     from: Option<Arc<str>>,
+    /// Another process has bound it, perhaps with another backlog or mode.
+    stands: bool,
+}
+
+/// What other processes have bound.
+#[derive(Debug)]
+struct Others {
+    inherited: Inherited,
+    /// By the name of the listener that takes it over.
+    claimed: BTreeMap<Arc<str>, Passed>,
+    /// Where the process that has passed something listens.
+    addresses: Vec<SocketAddr>,
 }
 
 impl Binding {
     /// Whether it is bound at this place, perhaps with another mode.
     fn is_at(&self, place: &ListenAddress) -> bool {
-        match (place, &self.place) {
-            (ListenAddress::Tcp(place), _) if Some(*place) == self.address => true,
-            (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
-            (a, b) => a == b,
-        }
+        passed::is_at(place, &self.place, self.address)
     }
 }
 
@@ -100,14 +112,16 @@ impl Bindings {
         self.state().bound.iter().map(|(name, binding)| (name.clone(), binding.address)).collect()
     }
 
-    /// Binds what is not bound yet of these listeners. What was bound is let go again if one cannot be, or if what is
-    /// returned is dropped.
+    /// Binds what is not bound yet of these listeners, but for what another process has `passed`: that is taken over, and
+    /// what nobody wants of it is closed. What was bound is let go again if one cannot be, or if what is returned is
+    /// dropped.
     ///
     /// # Errors
     /// Every listener that cannot be bound.
     pub(crate) fn prepare<'a>(
         &self,
         listeners: impl IntoIterator<Item = &'a Listener>,
+        passed: Vec<Passed>,
     ) -> Result<Rebinding, Vec<BindError>> {
         let state = self.state();
         let mut listeners: Vec<_> = listeners.into_iter().collect();
@@ -118,7 +132,11 @@ impl Bindings {
         };
         let leaves = |(name, old): &(&Arc<str>, &Binding)| !stays(name, old);
         change.close = state.bound.iter().filter(leaves).map(|(name, _)| name.clone()).collect();
-        let inherited = Inherited::from_env();
+        let mut others = Others {
+            inherited: Inherited::from_env(),
+            addresses: passed.iter().filter_map(Passed::address).collect(),
+            claimed: passed::claim(&listeners, passed),
+        };
         let mut errors = Vec::new();
         for listener in listeners {
             let Listener { name, address: place, backlog, .. } = listener;
@@ -128,7 +146,7 @@ impl Bindings {
                         change.adjust.push((name.clone(), place.clone(), *backlog));
                     }
                 }
-                _ => match self.open(&state, &change.close, listener, &inherited) {
+                _ => match self.open(&state, &change.close, listener, &mut others) {
                     Ok(opening) => change.open.push(opening),
                     Err(source) => {
                         errors.push(BindError { listener: name.clone(), address: place.clone(), source });
@@ -145,23 +163,28 @@ impl Bindings {
         state: &State,
         leaving: &[Arc<str>],
         listener: &Listener,
-        inherited: &Inherited,
+        others: &mut Others,
     ) -> io::Result<Opening> {
         let Listener { name, address: place, backlog, .. } = listener;
         let is_taken_over = |old: &Binding| !place_is_any(place) && old.is_at(place);
         let from = leaving.iter().find(|name| state.bound.get(*name).is_some_and(is_taken_over)).cloned();
-        let bound = match from.as_ref().and_then(|from| state.bound.get(from)) {
-            Some(old) => {
+        let (passed, workers) = (others.claimed.remove(name), self.workers.len());
+        let stands = passed.is_some();
+        let bound = match (from.as_ref().and_then(|from| state.bound.get(from)), passed) {
+            (Some(old), _) => {
                 let sockets = old.sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
                 Bound { address: old.address, sockets, file: None }
             }
-            None => {
-                let own = state.bound.values().any(|old| bind::overlaps(place, old.address));
+            (None, Some(passed)) => bind::take_over(passed, listener, workers)?,
+            (None, None) => {
+                let bound = state.bound.values().filter_map(|old| old.address);
+                let own =
+                    bound.chain(others.addresses.iter().copied()).any(|at| bind::overlaps(place, Some(at)));
                 let beside = if own { Beside::Own } else { Beside::Nobody };
-                bind::bind(listener, self.workers.len(), inherited, beside)?
+                bind::bind(listener, workers, &others.inherited, beside)?
             }
         };
-        Ok(Opening { name: name.clone(), place: place.clone(), backlog: *backlog, bound, from })
+        Ok(Opening { name: name.clone(), place: place.clone(), backlog: *backlog, bound, from, stands })
     }
 
     /// Makes the change. `publish` makes new connections see `next`, the snapshot that it was prepared for. Listeners
@@ -189,6 +212,9 @@ impl Bindings {
                 // Who waits in the queue is the new listener's now.
                 old.census.hand_over(census.clone());
                 opening.bound.file = old.file.take();
+                opening.stands = true;
+            }
+            if opening.stands {
                 adjust_socket(&opening.name, &opening.place, opening.backlog, &opening.bound.sockets);
             }
             self.enter(&mut state, opening, census);
@@ -224,7 +250,7 @@ impl Bindings {
             tracing::warn!(listener = %name, %error, "cannot keep a copy of its sockets");
             Vec::new()
         });
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+        for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             // A worker that ended accepts nothing.
             let _ = worker.send(Errand::Accept(Listening { census: census.clone(), address, socket }));
         }
@@ -232,16 +258,59 @@ impl Bindings {
         state.bound.insert(name, Binding { place, backlog, census, address, sockets, file });
     }
 
-    /// Nothing more is accepted, and connections end when they can.
-    pub(crate) fn end(&self) {
+    /// Copies of all sockets, to be passed to another process.
+    ///
+    /// # Errors
+    /// When there cannot be so many, or the sockets of a listener are not to be had.
+    pub(crate) fn copies(&self) -> io::Result<Vec<Passed>> {
+        let state = self.state();
+        let copy = |(name, binding): (&Arc<str>, &Binding)| {
+            let shared = binding.address.is_none() || matches!(binding.place, ListenAddress::Inherited(_));
+            let sockets = binding.sockets.iter().take(if shared { 1 } else { usize::MAX });
+            let sockets: Vec<_> = sockets.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+            if sockets.is_empty() {
+                return Err(io::Error::other(format!("listener {name}: there are no copies of its sockets")));
+            }
+            let file = binding.file.as_ref().map(|file| file.identity);
+            Ok(Passed { listener: name.clone(), place: binding.place.clone(), sockets, file })
+        };
+        state.bound.iter().map(copy).collect()
+    }
+
+    /// Says whether another process may have the same sockets: whose files they are then is settled when they are closed.
+    pub(crate) fn share(&self, shared: bool) {
+        let mut state = self.state();
+        state
+            .bound
+            .values_mut()
+            .filter_map(|binding| binding.file.as_mut())
+            .for_each(|file| file.share(shared));
+    }
+
+    /// Nothing more is accepted, and connections end when they can: by themselves ([`Stage::Leaving`]) or soon.
+    pub(crate) fn end(&self, stage: Stage) {
         let mut state = self.state();
         state.ended = true;
         for binding in state.bound.values_mut() {
             binding.sockets.clear();
-            binding.census.set_stage(Stage::Draining);
+            binding.census.set_stage(stage);
         }
         for census in state.leaving.iter().filter_map(Weak::upgrade) {
-            census.set_stage(Stage::Draining);
+            census.set_stage(stage);
+        }
+    }
+
+    /// Waits until each worker has answered; never ends where one does not.
+    pub(crate) async fn answers(&self) {
+        let asked = self.workers.iter().map(|worker| {
+            let (answer, told) = oneshot::channel();
+            let _ = worker.send(Errand::Answer(answer));
+            told
+        });
+        for told in asked.collect::<Vec<_>>() {
+            if told.await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 

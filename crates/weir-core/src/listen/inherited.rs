@@ -46,10 +46,7 @@ impl Inherited {
             io::Error::new(io::ErrorKind::NotFound, message)
         })?;
         let socket = duplicate(FIRST, index)?;
-        let listens = rustix::net::sockopt::socket_acceptconn(&socket)?;
-        if !listens || rustix::net::sockopt::socket_type(&socket)? != rustix::net::SocketType::STREAM {
-            return Err(io::Error::other("the socket that was passed in is not a listening stream socket"));
-        }
+        listens(&socket)?;
         Ok(socket)
     }
 
@@ -59,6 +56,18 @@ impl Inherited {
         let all: Range<usize> = 0..self.count;
         if all.contains(&index) { RawFd::try_from(index).ok() } else { None }
     }
+}
+
+/// Whether a socket that another process has made is what it should be.
+///
+/// # Errors
+/// When it is not a listening stream socket.
+pub(crate) fn listens(socket: &OwnedFd) -> io::Result<()> {
+    let listens = rustix::net::sockopt::socket_acceptconn(socket)?;
+    if !listens || rustix::net::sockopt::socket_type(socket)? != rustix::net::SocketType::STREAM {
+        return Err(io::Error::other("the socket that was passed in is not a listening stream socket"));
+    }
+    Ok(())
 }
 
 /// Duplicates an open file descriptor, close-on-exec.

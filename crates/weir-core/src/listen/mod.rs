@@ -1,7 +1,7 @@
 //! Accepting connections.
 //!
-//! In reading order: [`bind`] (sockets), [`bindings`] (which there are, and their change), [`accept`] (the loop of each), [`limits`] (how many), [`connection`]
-//! (from an accepted socket to what serves it), [`proxy_protocol`], [`on_connect`] (plugins that are asked about a
+//! In reading order: [`bind`] (sockets), [`inherited`] and [`passed`] (those that another process has made), [`bindings`]
+//! (which there are, and their change), [`accept`] (the loop of each), [`limits`] (how many), [`connection`] (from an accepted socket to what serves it), [`proxy_protocol`], [`on_connect`] (plugins that are asked about a
 //! connection), [`layer4`] (bytes to an upstream).
 
 pub(crate) mod accept;
@@ -12,6 +12,7 @@ mod inherited;
 mod layer4;
 pub(crate) mod limits;
 mod on_connect;
+pub(crate) mod passed;
 pub(crate) mod proxy_protocol;
 
 use std::sync::Arc;

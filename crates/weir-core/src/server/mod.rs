@@ -22,6 +22,7 @@ use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
 use threads::{Command, Control};
 
+pub use crate::listen::passed::Passed;
 pub use crate::relay::Held;
 
 /// How long a start waits for the names of endpoints; what takes longer is looked up in the background.
@@ -93,17 +94,29 @@ impl Server {
     /// # Errors
     /// All listeners that could not be bound, or a thread that could not be made.
     pub fn start(snapshot: Snapshot, workers: usize) -> Result<Server, StartError> {
+        Self::take_over(snapshot, workers, Vec::new())
+    }
+
+    /// The same with listening sockets that another process has passed ([`Publisher::sockets`]): all that listeners here
+    /// want are accepted from, whatever the number of workers there and here; the others are closed. They are found by
+    /// what they are bound to. Files of Unix sockets are for the other process to remove until it says that it is done
+    /// with them ([`Publisher::settle`]).
+    ///
+    /// # Errors
+    /// As [`Server::start`]; the other process can go on with its sockets then.
+    pub fn take_over(snapshot: Snapshot, workers: usize, passed: Vec<Passed>) -> Result<Server, StartError> {
         raise_file_limit();
         let workers = match workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
         let (doors, openings) = (0..workers).map(|_| unbounded_channel()).unzip();
-        let bindings = Arc::new(Bindings::new(doors));
-        let change = bindings.prepare(specs(&snapshot)).map_err(StartError::Bind)?;
+        // Before anything is bound: connections that come from then on are not to wait for it.
         if let Err(error) = upstream::resolve_blocking(&snapshot, FIRST_LOOKUPS) {
             tracing::warn!(%error, "the names of endpoints are looked up only after the start");
         }
+        let bindings = Arc::new(Bindings::new(doors));
+        let change = bindings.prepare(specs(&snapshot), passed).map_err(StartError::Bind)?;
         let snapshot = Arc::new(snapshot);
         bindings.change(change, &snapshot, &snapshot, || ());
         let published = Arc::new(ArcSwap::new(snapshot));
@@ -143,7 +156,14 @@ impl Server {
     /// Stops accepting, lets what is under way go on for at most `time`, closes the rest (WebSockets with 1001)
     /// and ends the workers. Blocking work and timers are the server's own; call it from any thread or runtime.
     pub async fn drain(self, time: Duration) -> Drained {
-        self.control.drain(time).await
+        self.control.end(Command::Drain(time)).await
+    }
+
+    /// The same after another process has taken the sockets over: nothing is hurried. Connections of HTTP end after
+    /// their next response, relays when they end; what is left after `time` is closed as at the end of a drain.
+    /// [`Stopper::drain`] and [`Stopper::stop`] make it shorter.
+    pub async fn hand_over(self, time: Duration) -> Drained {
+        self.control.end(Command::HandOver(time)).await
     }
 }
 
@@ -156,6 +176,24 @@ impl Publisher {
     /// Where each listener is bound now, by name. Unix sockets have no address.
     pub fn addresses(&self) -> Vec<(Arc<str>, Option<SocketAddr>)> {
         self.bindings.addresses()
+    }
+
+    /// Copies of all listening sockets, for a process that is to take them over ([`Server::take_over`]).
+    ///
+    /// # Errors
+    /// When no more files may be open.
+    pub fn sockets(&self) -> io::Result<Vec<Passed>> {
+        self.bindings.copies()
+    }
+
+    /// The process that has passed its sockets accepts no more from them: files of Unix sockets are this one's alone.
+    pub fn settle(&self) {
+        self.bindings.share(false);
+    }
+
+    /// Waits until the event loop of each worker has turned. Where one is stuck, or has ended, this never ends. Cancel safe.
+    pub async fn answers(&self) {
+        self.bindings.answers().await;
     }
 
     /// Connections that are open, on all listeners and workers.
@@ -191,7 +229,7 @@ impl Publisher {
     /// All listeners that cannot be bound. Nothing was changed then.
     pub async fn publish(&self, snapshot: Snapshot) -> Result<(), Vec<BindError>> {
         upstream::resolve_first(&snapshot, FIRST_LOOKUPS).await;
-        let change = self.bindings.prepare(specs(&snapshot))?;
+        let change = self.bindings.prepare(specs(&snapshot), Vec::new())?;
         let (before, next) = (self.published.load_full(), Arc::new(snapshot));
         self.bindings.change(change, &before, &next, || self.published.store(next.clone()));
         self.relays.reconcile(&next);
@@ -206,7 +244,7 @@ impl Publisher {
     /// # Errors
     /// All listeners that cannot be bound.
     pub fn try_bind(&self, snapshot: &Snapshot) -> Result<(), Vec<BindError>> {
-        self.bindings.prepare(specs(snapshot)).map(drop)
+        self.bindings.prepare(specs(snapshot), Vec::new()).map(drop)
     }
 }
 
@@ -215,6 +253,18 @@ fn specs(snapshot: &Snapshot) -> impl Iterator<Item = &Listener> {
 }
 
 impl Stopper {
+    /// What was handed over is drained as by [`Server::drain`] from now on. Without [`Server::hand_over`] nothing
+    /// happens.
+    pub fn drain(&self, time: Duration) {
+        self.command.send_if_modified(|command| {
+            let hasten = matches!(command, Command::HandOver(_));
+            if hasten {
+                *command = Command::Drain(time);
+            }
+            hasten
+        });
+    }
+
     /// Everything still open is closed now, whatever is left of the drain time. Without a drain it is as a drain
     /// of no time.
     pub fn stop(&self) {

@@ -32,6 +32,8 @@ const JOIN: Duration = Duration::from_secs(5);
 pub(super) enum Command {
     /// Serve.
     Serve,
+    /// Another process accepts from now on: let go of what is under way as it ends, in so much time at the most.
+    HandOver(Duration),
     /// End in so much time.
     Drain(Duration),
     /// End now.
@@ -76,14 +78,17 @@ struct Watch {
     finish: Vec<oneshot::Sender<()>>,
     bindings: Arc<Bindings>,
     relays: Arc<Registry>,
+    /// How many workers have closed their listening sockets.
+    closed: usize,
 }
 
 impl Control {
-    pub(super) async fn drain(mut self, time: Duration) -> Drained {
+    /// Ends it in this way, unless it ends already.
+    pub(super) async fn end(mut self, how: Command) -> Drained {
         self.command.send_if_modified(|command| {
             let serving = *command == Command::Serve;
             if serving {
-                *command = Command::Drain(time);
+                *command = how;
             }
             serving
         });
@@ -148,6 +153,7 @@ pub(super) fn start(
         finish,
         bindings: bindings.clone(),
         relays: relays.clone(),
+        closed: 0,
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let resolved = published.clone();
@@ -212,10 +218,12 @@ async fn keep_doors(
     loop {
         tokio::select! {
             Some(errand) = openings.recv() => {
-                let Errand::Accept(listening) = errand else {
-                    // The one before is let go, although there may be no request for long.
-                    drop(worker.snapshot());
-                    continue;
+                let listening = match errand {
+                    Errand::Accept(listening) => listening,
+                    other => {
+                        heed(&worker, other);
+                        continue;
+                    }
                 };
                 let listener = listening.census.listener.clone();
                 match accept::listen(worker.clone(), crew.clone(), listening) {
@@ -227,20 +235,50 @@ async fn keep_doors(
             _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
         }
     }
-    while doors.join_next().await.is_some() {}
+    let mut open = true;
+    while open {
+        tokio::select! {
+            Some(errand) = openings.recv() => heed(&worker, errand),
+            door = doors.join_next() => open = door.is_some(),
+        }
+    }
     let _ = reports.send(Report::Closed);
+    while let Some(errand) = openings.recv().await {
+        heed(&worker, errand);
+    }
+}
+
+/// Does what has nothing to do with sockets.
+fn heed(worker: &Worker, errand: Errand) {
+    match errand {
+        // Nothing is accepted any more.
+        Errand::Accept(_) => {}
+        // The one before is let go, although there may be no request for long.
+        Errand::Refresh => drop(worker.snapshot()),
+        // It may not be waited for any more.
+        Errand::Answer(answer) => drop(answer.send(())),
+    }
 }
 
 impl Watch {
     async fn run(mut self) -> Drained {
         let order = self.command.wait_for(|command| *command != Command::Serve).await;
-        let time = match order.map(|command| *command) {
-            Ok(Command::Drain(time)) => time,
-            _ => Duration::ZERO,
-        };
-        self.stage.send_replace(Stage::Draining);
-        self.bindings.end();
-        let cut = if self.drain(time).await { 0 } else { self.end().await };
+        let mut order = order.map_or(Command::Stop, |command| *command);
+        let mut ended = false;
+        if let Command::HandOver(time) = order {
+            self.bindings.share(true);
+            self.stop_accepting(Stage::Leaving);
+            ended = self.drain(time, order).await;
+            let now = *self.command.borrow();
+            // Else the time is over.
+            order = if now == order { Command::Stop } else { now };
+        }
+        if !ended {
+            let time = if let Command::Drain(time) = order { time } else { Duration::ZERO };
+            self.stop_accepting(Stage::Draining);
+            ended = self.drain(time, order).await;
+        }
+        let cut = if ended { 0 } else { self.end().await };
         self.bindings.remove_files();
         let workers = self.finish.len();
         self.finish.clear();
@@ -251,19 +289,23 @@ impl Watch {
         Drained { cut: cut.saturating_sub(farewells) }
     }
 
-    /// Until every connection has ended (true), the time is over or there is an order to stop (false).
-    async fn drain(&mut self, time: Duration) -> bool {
+    fn stop_accepting(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+        self.bindings.end(stage);
+    }
+
+    /// Until every connection has ended (true), the time is over or there is another order than this one (false).
+    async fn drain(&mut self, time: Duration, order: Command) -> bool {
         let mut command = self.command.clone();
         let bound = async {
             tokio::time::sleep(LEAST_DRAIN).await;
-            let stop = command.wait_for(|command| *command == Command::Stop);
-            let _ = timeout(time.saturating_sub(LEAST_DRAIN), stop).await;
+            let other = command.wait_for(|command| *command != order && *command != Command::Serve);
+            let _ = timeout(time.saturating_sub(LEAST_DRAIN), other).await;
         };
         let ended = async {
-            let mut closed = 0;
-            while closed < self.finish.len() {
+            while self.closed < self.finish.len() {
                 match self.reports.recv().await {
-                    Some(Report::Closed) => closed += 1,
+                    Some(Report::Closed) => self.closed += 1,
                     Some(Report::Ended(_)) => {}
                     None => break,
                 }

@@ -1,13 +1,14 @@
 //! Asking a weir that runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,24 +31,63 @@ pub enum Unanswered {
     Timeout(Duration),
 }
 
-/// Asks for `path` at a socket: the JSON that comes back, with 200 or 422.
+/// Where a weir is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// At its Unix socket.
+    Socket(&'a Path),
+    /// At `HOST:PORT`.
+    Address {
+        /// That.
+        address: &'a str,
+        /// What one must know there.
+        token: &'a str,
+    },
+}
+
+impl<'a> From<&'a PathBuf> for At<'a> {
+    fn from(socket: &'a PathBuf) -> Self {
+        At::Socket(socket)
+    }
+}
+
+/// Asks for `path`: the JSON that comes back, with 200 or 422.
 ///
 /// # Errors
 /// When there is no good answer.
-pub async fn ask(socket: &Path, method: Method, path: &str) -> Result<Bytes, Unanswered> {
+pub async fn ask(at: impl Into<At<'_>>, method: Method, path: &str) -> Result<Bytes, Unanswered> {
     let patience = if method == Method::GET { PATIENCE } else { LONG_PATIENCE };
     let late = |_| Err(Unanswered::Timeout(patience));
-    tokio::time::timeout(patience, answer(socket, method, path)).await.unwrap_or_else(late)
+    let at = at.into();
+    let asked = async {
+        match at {
+            At::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(Unanswered::Connect)?;
+                answer(stream, method, path, ("weir", None)).await
+            }
+            At::Address { address, token } => {
+                let stream = TcpStream::connect(address).await.map_err(Unanswered::Connect)?;
+                answer(stream, method, path, (address, Some(token))).await
+            }
+        }
+    };
+    tokio::time::timeout(patience, asked).await.unwrap_or_else(late)
 }
 
-async fn answer(socket: &Path, method: Method, path: &str) -> Result<Bytes, Unanswered> {
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    (host, token): (&str, Option<&str>),
+) -> Result<Bytes, Unanswered> {
     let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(Unanswered::Connect)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-    let request =
-        Request::builder().method(method).uri(path).header(header::HOST, "weir").body(Empty::<Bytes>::new());
-    let request = request.map_err(|e| broken(&e))?;
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|e| broken(&e))?;
     // It ends when the sender is dropped.
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|e| broken(&e))?;

@@ -1,23 +1,27 @@
 //! What weir tells about itself while it runs, and what it can be asked to do: JSON over HTTP on a Unix socket, for
-//! `weir status`, `weir reload` and `weir rollback`, and for `curl --unix-socket`. Who may ask is whom the socket's mode
-//! lets at it.
+//! `weir status`, `weir reload`, `weir rollback` and `weir upgrade`, and for `curl --unix-socket`. Who may ask is whom
+//! the socket's mode lets at it; over TCP, who knows the token.
 
 mod client;
 mod server;
 mod status;
+mod token;
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-pub use client::{Unanswered, ask};
+pub use client::{At, Unanswered, ask};
 pub use server::Admin;
-pub use status::{Board, Change, Held, Listener, Outcome, Status};
+pub use status::{Board, Change, Held, Listener, Outcome, Status, Upgrade};
+pub use token::{Tcp, Token};
 
 use crate::config::Source;
+use crate::run::Plan;
 
 /// Where weir tells about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,11 @@ impl Settings {
             Settings::Socket { path, mode } => Some((path.clone(), *mode)),
         }
     }
+}
+
+/// Where it tells over TCP.
+pub fn address(plan: &Plan) -> Option<SocketAddr> {
+    plan.admin_tcp.as_ref().map(|tcp| tcp.address)
 }
 
 /// The sockets that a weir with this configuration may have, the likeliest first. It is told by the path with which weir

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::status::{Board, Outcome};
 use crate::reload::{Ask, Order};
@@ -31,8 +33,12 @@ const LONG_PATIENCE: Duration = Duration::from_secs(300);
 /// The socket; dropping it removes its file.
 #[derive(Debug)]
 pub struct Admin {
-    path: PathBuf,
-    task: tokio::task::JoinHandle<()>,
+    /// None over TCP, and once it is closed: another process may have one there.
+    path: Option<PathBuf>,
+    /// None once it is closed.
+    task: Option<tokio::task::JoinHandle<()>>,
+    /// Who do not ask now.
+    places: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -61,32 +67,83 @@ impl Admin {
             bound => bound?,
         };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        Ok(Admin { path: path.to_path_buf(), task: tokio::spawn(accept(listener, board, orders)) })
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let door = Door { listener: Listener::Unix(listener), places: places.clone(), board, orders };
+        Ok(Admin { path: Some(path.to_path_buf()), task: Some(tokio::spawn(door.accept())), places })
+    }
+
+    /// Binds an address and answers there who knows the token that is on the board.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub fn start_tcp(address: SocketAddr, board: Board, orders: Sender<Order>) -> io::Result<Admin> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        tracing::info!(address = %listener.local_addr()?, "who knows the admin token is answered here");
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let door = Door { listener: Listener::Tcp(listener), places: places.clone(), board, orders };
+        Ok(Admin { path: None, task: Some(tokio::spawn(door.accept())), places })
+    }
+
+    /// Nobody more is answered, and the socket's file is gone. Who asks already gets an answer.
+    pub async fn close(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // The socket is closed when the task has ended.
+            let _ = task.await;
+        }
+        if let Some(path) = self.path.take() {
+            // It may be gone already.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Waits until all who asked have their answers. Cancel safe.
+    pub async fn answered(&self) {
+        drop(self.places.acquire_many(CONNECTIONS as u32).await);
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        self.task.abort();
-        // It may be gone already.
-        let _ = fs::remove_file(&self.path);
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        if let Some(path) = self.path.take() {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
-async fn accept(listener: UnixListener, board: Board, orders: Sender<Order>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (board, orders) = (board.clone(), orders.clone());
-                tokio::spawn(async move {
-                    // Who left does not want to hear it.
-                    let _ = tokio::time::timeout(LONG_PATIENCE, serve(stream, board, orders)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
+enum Listener {
+    Unix(UnixListener),
+    /// Only who knows the token is answered.
+    Tcp(TcpListener),
+}
+
+/// Where is asked, and who answers.
+struct Door {
+    listener: Listener,
+    places: Arc<Semaphore>,
+    board: Board,
+    orders: Sender<Order>,
+}
+
+impl Door {
+    async fn accept(self) {
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            let (board, orders) = (self.board.clone(), self.orders.clone());
+            let accepted = match &self.listener {
+                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                    tokio::spawn(serve(stream, false, board, orders, place));
+                }),
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                    tokio::spawn(serve(stream, true, board, orders, place));
+                }),
+            };
+            if let Err(error) = accepted {
                 tracing::warn!(%error, "the admin socket cannot accept");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -94,33 +151,64 @@ async fn accept(listener: UnixListener, board: Board, orders: Sender<Order>) {
     }
 }
 
-async fn serve(stream: UnixStream, board: Board, orders: Sender<Order>) -> hyper::Result<()> {
+/// Serves one who asks, who may have to know the token.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    by_token: bool,
+    board: Board,
+    orders: Sender<Order>,
+    place: OwnedSemaphorePermit,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (board, orders) = (board.clone(), orders.clone());
-        async move { Ok::<_, Infallible>(answer(&request, &board, &orders).await) }
+        async move {
+            Ok::<_, Infallible>(match by_token && !board.admits(request.headers()) {
+                true => unknown(),
+                false => answer(&request, &board, &orders).await,
+            })
+        }
     });
-    hyper::server::conn::http1::Builder::new()
+    let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         // Who has asked makes room for another.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+        .serve_connection(TokioIo::new(stream), service);
+    // Who left does not want to hear it.
+    let _ = tokio::time::timeout(LONG_PATIENCE, served).await;
+    drop(place);
+}
+
+/// To one who does not know the token.
+fn unknown() -> Response<Full<Bytes>> {
+    let mut response = json(StatusCode::UNAUTHORIZED, error("the admin token is missing or wrong"));
+    let challenge = header::HeaderValue::from_static("Bearer realm=\"weir\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 async fn answer(request: &Request<Incoming>, board: &Board, orders: &Sender<Order>) -> Response<Full<Bytes>> {
-    let (status, json) = match (request.uri().path(), request.method()) {
+    let (status, body) = match (request.uri().path(), request.method()) {
         ("/status", &Method::GET | &Method::HEAD) => (StatusCode::OK, serde_json::to_vec(&board.status())),
         ("/status", _) => (StatusCode::METHOD_NOT_ALLOWED, error("GET /status is what there is")),
         ("/reload" | "/rollback", &Method::POST) => match asked(request.uri()) {
             Ok(ask) => carry_out(ask, orders).await,
             Err(problem) => (StatusCode::BAD_REQUEST, error(&problem)),
         },
+        ("/upgrade", &Method::POST) => upgrade(orders).await,
+        ("/upgrade", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /upgrade is what there is")),
         ("/reload", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /reload is what there is")),
         ("/rollback", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /rollback is what there is")),
-        _ => (StatusCode::NOT_FOUND, error("there are GET /status, POST /reload and POST /rollback")),
+        _ => (
+            StatusCode::NOT_FOUND,
+            error("there are GET /status, POST /reload, POST /rollback and POST /upgrade"),
+        ),
     };
-    let mut response = Response::new(Full::from(json.unwrap_or_default()));
+    json(status, body)
+}
+
+fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body.unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
@@ -149,8 +237,7 @@ fn asked(uri: &Uri) -> Result<Ask, String> {
 /// Has it done by the one who publishes.
 async fn carry_out(ask: Ask, orders: &Sender<Order>) -> (StatusCode, serde_json::Result<Vec<u8>>) {
     let (answer, told) = oneshot::channel();
-    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, error("weir stops"));
-    if orders.send(Order { ask, answer }).await.is_err() {
+    if orders.send(Order::Change { ask, answer }).await.is_err() {
         return stopping();
     }
     match told.await {
@@ -160,6 +247,26 @@ async fn carry_out(ask: Ask, orders: &Sender<Order>) -> (StatusCode, serde_json:
         Ok(change) => (StatusCode::OK, serde_json::to_vec(&change)),
         Err(_) => stopping(),
     }
+}
+
+/// Has another binary take over.
+async fn upgrade(orders: &Sender<Order>) -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    let (answer, told) = oneshot::channel();
+    if orders.send(Order::Upgrade { answer }).await.is_err() {
+        return stopping();
+    }
+    match told.await {
+        Ok(upgrade) => {
+            let refused = upgrade.pid.is_none();
+            let status = if refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+            (status, serde_json::to_vec(&upgrade))
+        }
+        Err(_) => stopping(),
+    }
+}
+
+fn stopping() -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    (StatusCode::SERVICE_UNAVAILABLE, error("weir stops"))
 }
 
 fn error(text: &str) -> serde_json::Result<Vec<u8>> {

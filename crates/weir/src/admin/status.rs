@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use weir_core::server::Publisher;
 
+use super::token::Token;
 use crate::acme;
 use crate::expiry::{self, Certificate, Told};
 use crate::run::Plan;
@@ -53,6 +55,34 @@ pub struct Status {
     pub held: Vec<Held>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
     pub last_change: Option<Change>,
+    /// The process whose sockets this one took over, if it was started for an upgrade.
+    pub took_over: Option<u32>,
+    /// The last time another binary was to take over, and could not.
+    pub last_upgrade: Option<Upgrade>,
+}
+
+/// Another binary that was to take over.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Upgrade {
+    /// When.
+    pub at: u64,
+    /// Why: `weir upgrade`, `SIGUSR2`.
+    pub cause: String,
+    /// The process that serves since; none: it could not, and the one before goes on.
+    pub pid: Option<u32>,
+    /// All that is wrong with it.
+    pub problems: Vec<String>,
+}
+
+impl Upgrade {
+    /// One of now.
+    pub fn new(cause: &str, outcome: Result<u32, Vec<String>>) -> Self {
+        let (pid, problems) = match outcome {
+            Ok(pid) => (Some(pid), Vec::new()),
+            Err(problems) => (None, problems),
+        };
+        Upgrade { at: now(), cause: cause.to_owned(), pid, problems }
+    }
 }
 
 /// A listener that is bound.
@@ -138,6 +168,8 @@ pub struct Board {
     told: Arc<Mutex<Told>>,
     /// What changes by itself is asked for there.
     server: Option<Publisher>,
+    /// What one must know to ask over TCP.
+    token: Arc<Mutex<Option<Token>>>,
 }
 
 impl Board {
@@ -163,11 +195,25 @@ impl Board {
             relays: 0,
             held: Vec::new(),
             last_change: None,
+            took_over: None,
+            last_upgrade: None,
         };
         status.fill(plan);
-        let board = Board { status: Arc::new(Mutex::new(status)), told: Arc::default(), server };
+        let token = plan.admin_tcp.as_ref().map(|tcp| tcp.token.clone());
+        let board = Board {
+            status: Arc::new(Mutex::new(status)),
+            told: Arc::default(),
+            server,
+            token: Arc::new(Mutex::new(token)),
+        };
         board.look_at_certificates();
         board
+    }
+
+    /// Whether who asks over TCP may.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.as_ref().is_some_and(|token| token.is_in(headers))
     }
 
     /// What hangs there, and how busy the server is now.
@@ -195,6 +241,18 @@ impl Board {
         status.last_change = Some(change.clone());
         drop(status);
         self.look_at_certificates();
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        *token = plan.admin_tcp.as_ref().map(|tcp| tcp.token.clone());
+    }
+
+    /// This process took over the sockets of another one.
+    pub fn took_over(&self, pid: Option<u32>) {
+        self.lock().took_over = pid;
+    }
+
+    /// Another binary could not take over.
+    pub fn not_upgraded(&self, upgrade: &Upgrade) {
+        self.lock().last_upgrade = Some(upgrade.clone());
     }
 
     /// Tells the log of certificates that expire soon, each step once.

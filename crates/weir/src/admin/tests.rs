@@ -35,14 +35,26 @@ fn orders_are_carried_out_and_answered() {
         ] {
             let work = async {
                 let order = orders.recv().await.expect("an order");
-                assert_eq!(order.ask, expected);
-                order.answer.send(Change::new("a test", outcome, 3)).expect("somebody waits");
+                let Order::Change { ask, answer } = order else { panic!("{order:?}") };
+                assert_eq!(ask, expected);
+                answer.send(Change::new("a test", outcome, 3)).expect("somebody waits");
             };
             let (answer, ()) = tokio::join!(ask(&socket, Method::POST, path), work);
             let change: Change = serde_json::from_slice(&answer.expect("an answer")).expect("a change");
             assert_eq!((change.outcome, change.generation), (outcome, 3), "{path}");
         }
+        for outcome in [Ok(7), Err(vec!["it crashed".to_owned()])] {
+            let work = async {
+                let Some(Order::Upgrade { answer }) = orders.recv().await else { panic!("an order") };
+                answer.send(Upgrade::new("a test", outcome.clone())).expect("somebody waits");
+            };
+            let (answer, ()) = tokio::join!(ask(&socket, Method::POST, "/upgrade"), work);
+            let upgrade: Upgrade = serde_json::from_slice(&answer.expect("an answer")).expect("an upgrade");
+            let (pid, problems) = (outcome.as_ref().ok().copied(), outcome.err().unwrap_or_default());
+            assert_eq!((upgrade.pid, upgrade.problems), (pid, problems));
+        }
         for (method, path, status) in [
+            (Method::GET, "/upgrade", "405"),
             (Method::GET, "/reload", "405"),
             (Method::POST, "/status", "405"),
             (Method::POST, "/reload?dry_run=perhaps", "400"),

@@ -1,7 +1,8 @@
 //! Asking a weir that runs.
 
+use std::fmt;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,22 +24,42 @@ pub(super) struct At {
     #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
     /// Its admin socket. Default: the one that the configuration says.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "address")]
     socket: Option<PathBuf>,
+    /// Its `admin.address`, instead. The token is that in the environment variable WEIR_ADMIN_TOKEN.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
 }
+
+/// Where the token comes from.
+const TOKEN: &str = "WEIR_ADMIN_TOKEN";
 
 impl At {
     /// What it answers. Why it does not goes to standard error.
     pub(super) fn ask<T: DeserializeOwned>(self, method: Method, path: &str) -> Result<T, ExitCode> {
-        let socket = self.socket()?;
+        let place = self.place()?;
+        let at = match &place {
+            Place::Socket(socket) => admin::At::Socket(socket),
+            Place::Address { address, token } => admin::At::Address { address, token },
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answer = match runtime {
-            Ok(runtime) => runtime.block_on(admin::ask(&socket, method, path)),
+            Ok(runtime) => runtime.block_on(admin::ask(at, method, path)),
             Err(error) => return Err(fail(&format!("cannot make an event loop: {error}"))),
         };
-        let json = answer.map_err(|error| fail(&explain(&socket, &error)))?;
+        let json = answer.map_err(|error| fail(&explain(&place, &error)))?;
         serde_json::from_slice(&json)
-            .map_err(|error| fail(&format!("what answers at {} is another weir: {error}", socket.display())))
+            .map_err(|error| fail(&format!("what answers at {place} is another weir: {error}")))
+    }
+
+    fn place(self) -> Result<Place, ExitCode> {
+        let Some(address) = self.address else { return self.socket().map(Place::Socket) };
+        match std::env::var(TOKEN) {
+            Ok(token) => Ok(Place::Address { address, token: token.trim_end().to_owned() }),
+            Err(_) => Err(fail(&format!(
+                "{TOKEN} is not set: it is to be the `admin.token` of the weir at {address}"
+            ))),
+        }
     }
 
     fn socket(self) -> Result<PathBuf, ExitCode> {
@@ -60,6 +81,21 @@ impl At {
     }
 }
 
+/// Where one is asked.
+enum Place {
+    Socket(PathBuf),
+    Address { address: String, token: String },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Socket(path) => path.display().fmt(f),
+            Place::Address { address, .. } => f.write_str(address),
+        }
+    }
+}
+
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -71,7 +107,8 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::from(EXIT_FAILED)
 }
 
-fn explain(socket: &Path, error: &Unanswered) -> String {
+fn explain(place: &Place, error: &Unanswered) -> String {
+    let Place::Socket(socket) = place else { return format!("{place}: {error}") };
     let socket = socket.display();
     match error {
         Unanswered::Connect(error) if error.kind() == ErrorKind::NotFound => format!(

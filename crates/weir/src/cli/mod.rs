@@ -7,6 +7,7 @@ mod new;
 mod reload;
 mod status;
 mod test;
+mod upgrade;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use weir_plugin::Plugin;
 
 use crate::config::{self, Source, report::Report};
 use crate::run::{self, EXIT_CONFIG};
+use crate::upgrade::Predecessor;
 
 /// Everything after `--help`.
 const EXIT_CODES: &str = "\
@@ -62,6 +64,9 @@ enum Command {
     /// Let an earlier configuration of a running weir serve again.
     #[command(after_help = reload::AFTER)]
     Rollback(reload::Rollback),
+    /// Have another binary take over from a running weir, without losing a connection.
+    #[command(after_help = upgrade::AFTER)]
+    Upgrade(upgrade::Upgrade),
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
@@ -100,19 +105,34 @@ const VERSION: &str = env!("WEIR_VERSION");
 pub fn main() -> ExitCode {
     let args = Args::parse();
     match args.command.unwrap_or(Command::Run(args.run)) {
-        Command::Run(Run { config }) => match load(config) {
-            Ok(loaded) => run::run(loaded.plan),
-            Err(code) => code,
-        },
+        Command::Run(Run { config }) => serve(config),
         Command::Check { path } => check::check(path),
         Command::Explain(explain) => explain.run(),
         Command::Status(show) => show.run(),
         Command::Reload(reload) => reload.run(),
         Command::Rollback(rollback) => rollback.run(),
+        Command::Upgrade(upgrade) => upgrade.run(),
         Command::Test(test) => test.run(),
         Command::New(new) => new.run(),
         Command::Types(Types::Lua) => print(LUA_TYPES),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
+    }
+}
+
+/// `weir run`, perhaps as the next process of one that serves.
+fn serve(config: Option<PathBuf>) -> ExitCode {
+    let predecessor = match Predecessor::meet() {
+        Ok(predecessor) => predecessor,
+        Err(error) => return refuse(&format!("cannot take over the sockets of another weir: {error}")),
+    };
+    match load_or_report(config) {
+        Ok(loaded) => run::run(loaded.plan, predecessor),
+        Err(report) => {
+            if let Some(predecessor) = predecessor {
+                predecessor.failed(report.lines());
+            }
+            ExitCode::from(EXIT_CONFIG)
+        }
     }
 }
 
@@ -122,6 +142,11 @@ fn source(path: Option<PathBuf>) -> Source {
 
 /// Loads a configuration; its warnings and errors go to standard error.
 fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
+    load_or_report(path).map_err(|_| ExitCode::from(EXIT_CONFIG))
+}
+
+/// The same; the errors come back, too.
+fn load_or_report(path: Option<PathBuf>) -> Result<config::Loaded, Box<Report>> {
     // What certificates have to say (one has expired) is a warning in the program log, which is not there yet.
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
@@ -137,7 +162,7 @@ fn load(path: Option<PathBuf>) -> Result<config::Loaded, ExitCode> {
         }
         Err(report) => {
             complain(&report);
-            Err(ExitCode::from(EXIT_CONFIG))
+            Err(report)
         }
     }
 }

@@ -52,7 +52,11 @@ impl Show {
 fn text(status: &Status, now: u64) -> String {
     let ago = |then: u64| lasting(Duration::from_secs(now.saturating_sub(then)));
     let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
-    let mut text = format!("weir {}, process {}, up {}\n", status.version, status.pid, ago(status.started));
+    let mut text = format!("weir {}, process {}, up {}", status.version, status.pid, ago(status.started));
+    if let Some(before) = status.took_over {
+        text.push_str(&format!(", took over from process {before}"));
+    }
+    text.push('\n');
     text.push_str(&format!("configuration {}\n", status.config));
     text.push_str(&format!(
         "generation {}, since {}: {}, {}, {}\n",
@@ -115,6 +119,16 @@ fn text(status: &Status, now: u64) -> String {
             text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
         }
     }
+    if let Some(upgrade) = &status.last_upgrade {
+        let when = ago(upgrade.at);
+        text.push_str(&format!(
+            "last upgrade {when} ago ({}): it failed: this process goes on\n",
+            upgrade.cause
+        ));
+        for line in &upgrade.problems {
+            text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
+        }
+    }
     text
 }
 
@@ -147,7 +161,7 @@ fn lasting(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::acme;
-    use crate::admin::Change;
+    use crate::admin::{Change, Upgrade};
 
     #[test]
     fn times_are_told_in_their_largest_units() {
@@ -202,10 +216,17 @@ mod tests {
                 admin::Held { generation: 3, relays: [].into() },
             ],
             last_change: Some(change),
+            took_over: Some(5),
+            last_upgrade: Some(Upgrade {
+                at: 1_095,
+                cause: "SIGUSR2".to_owned(),
+                pid: None,
+                problems: vec!["weir ended".to_owned()],
+            }),
         };
         assert_eq!(
             text(&status, 1_100),
-            "weir 1.0, process 7, up 1 min 40 s\n\
+            "weir 1.0, process 7, up 1 min 40 s, took over from process 5\n\
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
              listener web on [::]:80\n\
@@ -216,7 +237,9 @@ mod tests {
              no signed certificate for b.test: too many orders; tried again in 2 min\n\
              kept generations 3, 2: `weir rollback` goes back\n\
              last change 10 s ago (plugins/a.lua changed): refused: what served before goes on\n  \
-             plugins/a.lua:3: Expected `end`\n"
+             plugins/a.lua:3: Expected `end`\n\
+             last upgrade 5 s ago (SIGUSR2): it failed: this process goes on\n  \
+             weir ended\n"
         );
     }
 }

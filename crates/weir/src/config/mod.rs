@@ -68,7 +68,7 @@ pub fn admin(source: &Source) -> Option<Settings> {
     let document = source.read(&mut report);
     let mut bad: Vec<At> = Vec::new();
     let raw = (report.errors() == 0).then(|| parse(&document, &mut report, &mut bad))?;
-    Some(lower::admin(&raw.admin, &document, &report))
+    Some(lower::admin::settings(&raw.admin, &document, &report))
 }
 
 /// The document as raw types; what is wrong goes to `report` and is left out.

@@ -53,6 +53,7 @@ impl Outline {
         outline.section("settings of acme", &raw.acme);
         outline.section("drain", &raw.drain);
         outline.section("reload settings", &raw.reload);
+        outline.section("upgrade settings", &raw.upgrade);
         outline
     }
 

@@ -14,12 +14,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::server::{BindError, Publisher};
 
-use crate::admin::{Board, Change, Outcome};
+use crate::admin::{self, Board, Change, Outcome, Upgrade};
 use crate::assemble::Assembler;
 use crate::config::inputs::{Digest, Inputs};
 use crate::config::value::Leaf as _;
 use crate::config::{self, outline};
 use crate::run::{self, Plan};
+use crate::upgrade;
 use guard::Guard;
 use history::History;
 use shadow::Verdict;
@@ -62,13 +63,22 @@ pub enum Ask {
     },
 }
 
-/// Something that is asked for while weir runs.
+/// Something that is asked for while weir runs. What came of it is told to `answer`, which is dropped when weir stops
+/// first.
 #[derive(Debug)]
-pub struct Order {
-    /// What.
-    pub ask: Ask,
-    /// Where what came of it is told. Dropped when weir stops first.
-    pub answer: oneshot::Sender<Change>,
+pub enum Order {
+    /// Another configuration.
+    Change {
+        /// Which.
+        ask: Ask,
+        /// What came of it.
+        answer: oneshot::Sender<Change>,
+    },
+    /// Another binary.
+    Upgrade {
+        /// What came of it.
+        answer: oneshot::Sender<Upgrade>,
+    },
 }
 
 /// A way for orders, from whoever asks to the one who publishes.
@@ -137,6 +147,11 @@ impl Reloader {
     /// How long a drain may take, by the configuration that serves.
     pub fn drain(&self) -> Duration {
         self.plan.spec.drain
+    }
+
+    /// How an upgrade is done, by the configuration that serves.
+    pub fn upgrade(&self) -> upgrade::Settings {
+        self.plan.upgrade
     }
 
     /// Reads the configuration again because something has changed, and publishes it, or logs why not. `cause` says
@@ -408,6 +423,7 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<String> {
         ("workers", old.spec.workers != new.spec.workers),
         ("kv.size", old.kv_memory != new.kv_memory),
         ("admin", old.admin != new.admin),
+        ("admin.address", admin::address(old) != admin::address(new)),
         ("access_log", old.telemetry.access_log != new.telemetry.access_log),
         ("log", old.telemetry.log != new.telemetry.log),
     ];

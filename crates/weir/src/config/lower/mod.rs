@@ -1,6 +1,7 @@
 //! From what is written to what the data plane takes. Everything that is wrong is told, not the first thing only.
 
 mod acme;
+pub(super) mod admin;
 mod conflicts;
 mod listener;
 mod names;
@@ -27,7 +28,6 @@ use super::raw;
 use super::report::{Diagnostic, Report};
 use super::value::Text;
 use crate::acme::Settings;
-use crate::admin;
 use crate::assemble::plugins::{self, Loaded};
 use crate::run::{Origin, Plan};
 
@@ -122,8 +122,10 @@ pub fn lower(
             .error(&At::default().key("listeners"), "there is no listener", "")
             .help("add one: [[listeners]] address = \"127.0.0.1:8080\"");
     }
-    plan.admin = admin(&raw.admin, document, lower.report);
+    plan.admin = admin::settings(&raw.admin, document, lower.report);
+    plan.admin_tcp = lower.admin_tcp(&raw.admin);
     plan.reload = lower.reload(&raw.reload);
+    plan.upgrade = lower.upgrade(&raw.upgrade);
     if let Some(raw::OrFalse::Switch(true)) = raw.admin.socket {
         lower
             .error(
@@ -138,18 +140,6 @@ pub fn lower(
     plan.certificate_files = lower.certificate_files;
     plan.plugins = lower.plugins;
     plan
-}
-
-/// Where weir tells about itself.
-pub fn admin(raw: &raw::Admin, document: &Node, report: &Report) -> admin::Settings {
-    match &raw.socket {
-        None | Some(raw::OrFalse::Switch(true)) => admin::Settings::Default,
-        Some(raw::OrFalse::Switch(false)) => admin::Settings::Off,
-        Some(raw::OrFalse::Value(path)) => admin::Settings::Socket {
-            path: path_of(path, &At::default().key("admin").key("socket"), document, report),
-            mode: raw.mode.0.0,
-        },
-    }
 }
 
 /// What lowering works with.

@@ -1,6 +1,7 @@
-//! How the configuration is read again.
+//! How the configuration is read again, and how another binary takes over.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use serde::Serialize;
 use weir_core::spec;
@@ -9,6 +10,10 @@ use super::Lower;
 use crate::config::document::At;
 use crate::config::raw;
 use crate::reload::{Allowed, Proof, Settings, Shadowing};
+use crate::upgrade;
+
+/// The longest wait for a new process: who asks for it waits for 5 minutes.
+const LONGEST_UPGRADE: Duration = Duration::from_secs(240);
 
 /// What becomes of relays.
 pub(super) fn of_relays(raw: &raw::Reload) -> spec::Reload {
@@ -70,5 +75,15 @@ impl Lower<'_> {
             tests: (raw.prove >= raw::Prove::Tests).then_some(raw.prove_timeout.0),
             shadow: (raw.prove >= raw::Prove::Shadow).then_some(shadow),
         }
+    }
+
+    /// `[upgrade]`.
+    pub fn upgrade(&mut self, raw: &raw::Upgrade) -> upgrade::Settings {
+        let at = At::default().key("upgrade").key("timeout");
+        self.positive(raw.timeout.0, &at);
+        if raw.timeout.0 > LONGEST_UPGRADE {
+            self.error(&at, "nobody waits so long for a new process", "expected at most \"4m\"");
+        }
+        upgrade::Settings { drain: raw.drain.0, timeout: raw.timeout.0 }
     }
 }

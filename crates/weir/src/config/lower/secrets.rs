@@ -1,4 +1,4 @@
-//! Secrets of plugins: from references to what is there now.
+//! Secrets: from references to what is there now.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,6 +28,17 @@ impl Lower<'_> {
             }
         }
         (secrets.len() == raw.len()).then(|| Secrets::new(secrets))
+    }
+
+    /// A secret of weir's own; `None` if it cannot be had.
+    pub fn one_secret(&mut self, reference: &str, at: &At) -> Option<Bytes> {
+        match self.secret(reference, at) {
+            Ok(content) => Some(content),
+            Err(Problem { what, help }) => {
+                self.error(at, what, "").help(help);
+                None
+            }
+        }
     }
 
     fn secret(&mut self, reference: &str, at: &At) -> Result<Bytes, Problem> {

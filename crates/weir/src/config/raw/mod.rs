@@ -12,6 +12,7 @@ mod proxy;
 mod reload;
 mod route;
 mod tls;
+mod upgrade;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use proxy::*;
 pub use reload::*;
 pub use route::*;
 pub use tls::*;
+pub use upgrade::*;
 pub use upstream::*;
 
 use std::time::Duration;
@@ -72,6 +74,8 @@ pub struct Config {
     pub admin: Admin,
     /// How the configuration is read again while weir runs.
     pub reload: Reload,
+    /// How another binary takes over while weir runs.
+    pub upgrade: Upgrade,
     /// What weir writes about itself.
     pub log: Log,
 }
@@ -93,6 +97,7 @@ impl Default for Config {
             acme: Acme::default(),
             admin: Admin::default(),
             reload: Reload::default(),
+            upgrade: Upgrade::default(),
             log: Log::default(),
         }
     }
