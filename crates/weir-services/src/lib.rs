@@ -21,18 +21,33 @@ use weir_plugin::services::{Clock, HttpClient, Services};
 pub use apart::apart;
 pub use kv::{LocalStore, Statistics};
 pub use manual::ManualClock;
+pub use metrics::{Sample, Shown};
 pub use scripted::{Scripted, ScriptedClient};
 
 /// All services, with a key-value store of this process of so many bytes, and this way to other servers.
 pub fn local(kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
-    with_clock(kv_memory, http, Arc::new(time::SystemClock::default()))
+    of(kv_memory, http, Arc::new(time::SystemClock::default()), None)
+}
+
+/// The same for a program whose own state is shown with the metrics.
+pub fn of_program(kv_memory: u64, http: Arc<dyn HttpClient>, program: Arc<dyn Shown>) -> Services {
+    of(kv_memory, http, Arc::new(time::SystemClock::default()), Some(program))
 }
 
 /// All services, as [`local`] makes them, but for the clock.
 pub fn with_clock(kv_memory: u64, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Services {
+    of(kv_memory, http, clock, None)
+}
+
+fn of(
+    kv_memory: u64,
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    program: Option<Arc<dyn Shown>>,
+) -> Services {
     let kv = Arc::new(LocalStore::new(kv_memory, clock.clone()));
     Services {
-        metrics: Arc::new(metrics::Measures::new(kv.clone())),
+        metrics: Arc::new(metrics::Measures::new(kv.clone(), program)),
         kv,
         codec: Arc::new(codec::Codecs),
         crypto: Arc::new(crypto::AwsLc),

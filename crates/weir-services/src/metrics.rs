@@ -38,14 +38,61 @@ impl fmt::Debug for Measures {
     }
 }
 
+/// A program that is shown beside plugins and the key-value store.
+pub trait Shown: fmt::Debug + Send + Sync {
+    /// How it stands now. Those of one name stand together and are of one kind.
+    fn samples(&self) -> Vec<Sample>;
+}
+
+/// One value that is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The whole name, without `_total`.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// Names and values of labels.
+    pub labels: Vec<(&'static str, String)>,
+    /// How much.
+    pub value: f64,
+    /// Whether it only grows.
+    pub is_counter: bool,
+}
+
 impl Measures {
-    /// Nothing of plugins yet; with how this store is used.
-    pub(crate) fn new(kv: Arc<LocalStore>) -> Self {
+    /// Nothing of plugins yet; with how this store is used, and how the program stands.
+    pub(crate) fn new(kv: Arc<LocalStore>, program: Option<Arc<dyn Shown>>) -> Self {
         let families = Arc::new(Families::default());
         let mut exposed = Registry::default();
+        if let Some(program) = program {
+            exposed.register_collector(Box::new(Program(program)));
+        }
         exposed.register_collector(Box::new(families.clone()));
         exposed.register_collector(Box::new(Store(kv)));
         Measures { families, exposed }
+    }
+}
+
+#[derive(Debug)]
+struct Program(Arc<dyn Shown>);
+
+impl Collector for Program {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let samples = self.0.samples();
+        for family in samples.chunk_by(|a, b| a.name == b.name) {
+            let Some(Sample { name, help, is_counter, .. }) = family.first() else { continue };
+            let kind = if *is_counter { MetricType::Counter } else { MetricType::Gauge };
+            let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+            for sample in family {
+                let labels = &sample.labels[..];
+                let encoder = encoder.encode_family(&labels)?;
+                match is_counter {
+                    true => ConstCounter::new(sample.value).encode(encoder)?,
+                    false => ConstGauge::new(sample.value).encode(encoder)?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -300,7 +347,8 @@ mod tests {
     use super::*;
 
     fn measures() -> Measures {
-        Measures::new(Arc::new(LocalStore::new(1 << 20, Arc::new(crate::time::SystemClock::default()))))
+        let clock = Arc::new(crate::time::SystemClock::default());
+        Measures::new(Arc::new(LocalStore::new(1 << 20, clock)), None)
     }
 
     fn labels(all: &[(&str, &str)]) -> Labels {
@@ -409,10 +457,49 @@ mod tests {
         assert!(measures.expose(Exposition::OpenMetrics).contains("hits_total{plugin=\"b\",i=\"1\"} 1.0\n"));
     }
 
+    #[derive(Debug)]
+    struct Twice;
+
+    impl Shown for Twice {
+        fn samples(&self) -> Vec<Sample> {
+            let sample = |name, labels: &[(&'static str, &str)], value| Sample {
+                name,
+                help: "Of a test",
+                labels: labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+                value,
+                is_counter: name == "weir_changes",
+            };
+            vec![
+                sample("weir_generation", &[], 3.0),
+                sample("weir_changes", &[("outcome", "refused")], 1.0),
+                sample("weir_changes", &[("outcome", "published")], 2.0),
+            ]
+        }
+    }
+
+    #[test]
+    fn the_program_is_shown_with_them() {
+        let store = Arc::new(LocalStore::new(1 << 20, Arc::new(crate::time::SystemClock::default())));
+        check(
+            &Measures::new(store, Some(Arc::new(Twice))),
+            Exposition::OpenMetrics,
+            r#"
+            # HELP weir_generation Of a test
+            # TYPE weir_generation gauge
+            weir_generation 3.0
+            # HELP weir_changes Of a test
+            # TYPE weir_changes counter
+            weir_changes_total{outcome="refused"} 1.0
+            weir_changes_total{outcome="published"} 2.0
+            # EOF
+            "#,
+        );
+    }
+
     #[test]
     fn the_store_is_shown_with_them() {
         let store = Arc::new(LocalStore::new(1 << 20, Arc::new(crate::time::SystemClock::default())));
-        let measures = Measures::new(store.clone());
+        let measures = Measures::new(store.clone(), None);
         store.set("a", b"k", "v".into(), None).expect("there is room");
         store.get("a", b"k").expect("a key");
         store.get("a", b"none").expect("a key");

@@ -168,6 +168,7 @@ fn start(
             Some(predecessor) => take_over(predecessor, &plan, &server, &board, &sender),
             None => open_admin(&plan, &board, &sender)?,
         };
+        plugins::show(Arc::new(board.clone()));
         tokio::spawn(expiry::watch(board.clone()));
         greet(&plan, &server);
         let folders = folders(&plan);

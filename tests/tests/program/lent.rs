@@ -53,6 +53,9 @@ fn metrics_of_scripts_are_shown_by_a_route() {
         "weir_kv_entries 1.0",
         "weir_kv_hits_total 3",
         "weir_kv_capacity_bytes 67108864.0",
+        "weir_generation 1.0",
+        "weir_config_changes_total{outcome=\"published\"} 0.0",
+        "weir_connections 1.0",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
     }
@@ -68,6 +71,9 @@ fn metrics_of_scripts_are_shown_by_a_route() {
     weir.reload(&format!("drain = \"1s\"\n{config}"));
     assert_eq!(get(&weir, "/a", "").status, 200);
     let shown = get(&weir, "/metrics", "").text();
+    for line in ["weir_generation 2.0", "weir_config_changes_total{outcome=\"published\"} 1.0"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
     assert!(shown.contains("weir_plugin_requests_total{plugin=\"it\",path=\"/a\"} 3.0\n"), "{shown}");
     let file = weir.folder().join("weir.toml");
     let output = weir::run(&["explain", "GET", "/metrics", "--config", file.to_str().expect("a plain name")]);

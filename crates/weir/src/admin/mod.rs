@@ -3,6 +3,7 @@
 //! the socket's mode lets at it; over TCP, who knows the token.
 
 mod client;
+mod measures;
 mod server;
 mod status;
 mod token;

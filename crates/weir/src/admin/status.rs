@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -160,6 +161,9 @@ impl Change {
     }
 }
 
+/// What is counted; a dry run is not.
+const COUNTED: [Outcome; 3] = [Outcome::Published, Outcome::Unchanged, Outcome::Refused];
+
 /// Where the newest status hangs.
 #[derive(Clone, Debug)]
 pub struct Board {
@@ -168,6 +172,8 @@ pub struct Board {
     told: Arc<Mutex<Told>>,
     /// What changes by itself is asked for there.
     server: Option<Publisher>,
+    /// What came of configurations that were read again, in the order of [`COUNTED`].
+    changes: Arc<[AtomicU64; 3]>,
     /// What one must know to ask over TCP.
     token: Arc<Mutex<Option<Token>>>,
 }
@@ -204,6 +210,7 @@ impl Board {
             status: Arc::new(Mutex::new(status)),
             told: Arc::default(),
             server,
+            changes: Arc::default(),
             token: Arc::new(Mutex::new(token)),
         };
         board.look_at_certificates();
@@ -235,6 +242,7 @@ impl Board {
 
     /// Another configuration serves, and these earlier generations are kept.
     pub fn published(&self, change: &Change, plan: &Plan, kept: Vec<u64>) {
+        self.count(Outcome::Published);
         let mut status = self.lock();
         (status.generation, status.generation_since, status.kept) = (change.generation, change.at, kept);
         status.fill(plan);
@@ -273,15 +281,29 @@ impl Board {
 
     /// Another configuration was refused.
     pub fn refused(&self, change: &Change) {
+        self.count(Outcome::Refused);
         self.lock().last_change = Some(change.clone());
     }
 
     /// What was read is what serves. That is told where the last change was refused: it is over.
     pub fn unchanged(&self, change: &Change) {
+        self.count(Outcome::Unchanged);
         let mut status = self.lock();
         if status.last_change.as_ref().is_some_and(|last| last.outcome == Outcome::Refused) {
             status.last_change = Some(change.clone());
         }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        let counted = COUNTED.iter().zip(&*self.changes).find(|(of, _)| **of == outcome);
+        if let Some((_, count)) = counted {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many configurations that were read again came to this.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        COUNTED.iter().zip(&*self.changes).map(|(of, count)| (*of, count.load(Ordering::Relaxed)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {

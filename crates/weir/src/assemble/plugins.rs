@@ -9,6 +9,7 @@ use weir_lua::{LoadError, LuaPlugin};
 use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
 use weir_plugin::{Plugin, Policy};
+use weir_services::{Sample, Shown};
 
 pub use weir_lua::Source;
 
@@ -60,11 +61,29 @@ pub struct Fault {
     pub message: String,
 }
 
+/// The program as metrics show it, once it serves.
+#[derive(Debug)]
+struct Program;
+
+static PROGRAM: OnceLock<Arc<dyn Shown>> = OnceLock::new();
+
+impl Shown for Program {
+    fn samples(&self) -> Vec<Sample> {
+        PROGRAM.get().map(|program| program.samples()).unwrap_or_default()
+    }
+}
+
+/// Has metrics show how the program stands. Only the first counts: there is one program.
+pub fn show(program: Arc<dyn Shown>) {
+    let _ = PROGRAM.set(program);
+}
+
 /// What all plugins are lent. It outlives configurations: the key-value store has the size in bytes that was asked for
 /// first.
 pub fn services(kv_memory: u64) -> Services {
     static SERVICES: OnceLock<Services> = OnceLock::new();
-    SERVICES.get_or_init(|| weir_services::local(kv_memory, Arc::new(WorkerClient))).clone()
+    let make = || weir_services::of_program(kv_memory, Arc::new(WorkerClient), Arc::new(Program));
+    SERVICES.get_or_init(make).clone()
 }
 
 /// What plugins are lent that are tried: what they do with it has no effects, and ends with it.
