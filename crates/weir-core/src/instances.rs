@@ -1,7 +1,7 @@
 //! Plugins that run on one worker.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -30,8 +30,8 @@ pub(crate) struct Running {
     since: Instant,
     /// Calls that wait.
     waiting: Rc<Cell<usize>>,
-    /// Runs its timers.
-    _background: Option<Background>,
+    /// Runs its timers, for as long as the plugin is of the newest snapshot.
+    background: RefCell<Option<Background>>,
 }
 
 /// A call that waits, while this lives.
@@ -69,7 +69,11 @@ impl Drop for Background {
 
 /// All plugins that run on this worker, by the address of the plugin.
 #[derive(Default)]
-pub(crate) struct Instances(RefCell<HashMap<*const (), Rc<Seat>>>);
+pub(crate) struct Instances {
+    seats: RefCell<HashMap<*const (), Rc<Seat>>>,
+    /// The plugins of the newest snapshot.
+    newest: RefCell<HashSet<*const ()>>,
+}
 
 /// Where a plugin's instance is, once it has started.
 struct Seat {
@@ -82,6 +86,8 @@ struct Seat {
     back_off: Cell<Duration>,
     /// Instances in a row that were spent soon after their start.
     quick: Cell<u32>,
+    /// Whether it was not in the newest snapshot for a while.
+    retired: Cell<bool>,
 }
 
 impl Instances {
@@ -99,7 +105,7 @@ impl Instances {
 
     fn seat(&self, plugin: &Arc<dyn Plugin>) -> Rc<Seat> {
         let key = Arc::as_ptr(plugin).cast::<()>();
-        if let Some(seat) = self.0.borrow().get(&key) {
+        if let Some(seat) = self.seats.borrow().get(&key) {
             return seat.clone();
         }
         let seat = Rc::new(Seat {
@@ -109,16 +115,33 @@ impl Instances {
             failed: RefCell::default(),
             back_off: Cell::new(FIRST_BACK_OFF),
             quick: Cell::new(0),
+            retired: Cell::new(false),
         });
         self.tidy();
-        let mut all = self.0.borrow_mut();
-        all.insert(key, seat.clone());
+        self.seats.borrow_mut().insert(key, seat.clone());
         seat
     }
 
-    /// Lets go of plugins that no snapshot has any more.
+    /// These are the plugins of the newest snapshot: timers of others end, and what nothing uses any more goes.
+    pub(crate) fn follow<'a>(&self, newest: impl Iterator<Item = &'a Arc<dyn Plugin>>) {
+        *self.newest.borrow_mut() = newest.map(|plugin| Arc::as_ptr(plugin).cast::<()>()).collect();
+        self.tidy();
+    }
+
+    /// Lets go of plugins that are not in the newest snapshot, as soon as nothing uses them. (Earlier configurations that
+    /// are kept to go back to have theirs, too, so that it cannot be told by who holds them.)
     pub(crate) fn tidy(&self) {
-        self.0.borrow_mut().retain(|_, seat| seat.plugin.strong_count() > 0);
+        let newest = self.newest.borrow();
+        self.seats.borrow_mut().retain(|plugin, seat| {
+            if !newest.contains(plugin) {
+                return seat.plugin.strong_count() > 0 && seat.retire();
+            }
+            if seat.retired.replace(false) {
+                // It was gone back to. What its exchanges of before use has no timers any more.
+                seat.running.take();
+            }
+            true
+        });
     }
 }
 
@@ -137,6 +160,19 @@ fn run_timers(running: &rc::Weak<Running>, hooks: Hooks, instance: &dyn Instance
 }
 
 impl Seat {
+    /// Ends its timers. Whether an exchange still uses it.
+    fn retire(&self) -> bool {
+        self.retired.set(true);
+        match &*self.running.borrow() {
+            Some(running) => {
+                running.background.take();
+                Rc::strong_count(running) > 1
+            }
+            // It may be about to start.
+            None => self.starting.try_lock().is_err(),
+        }
+    }
+
     fn running(&self) -> Option<Rc<Running>> {
         self.running.borrow().as_ref().filter(|running| !running.instance.is_spent()).cloned()
     }
@@ -185,7 +221,7 @@ impl Seat {
                     name: plugin.name().to_owned(),
                     policy: policy.clone(),
                     hooks: plugin.hooks(),
-                    _background: run_timers(own, plugin.hooks(), &*instance),
+                    background: RefCell::new(run_timers(own, plugin.hooks(), &*instance)),
                     instance,
                     since: Instant::now(),
                     waiting: Rc::default(),
@@ -222,11 +258,22 @@ mod tests {
             assert!(Rc::ptr_eq(&first, &worker.get(&plugin).await.expect("it runs")), "one a worker");
             running.push(Rc::downgrade(&first));
         }
-        workers.iter().for_each(Instances::tidy);
-        assert!(running.iter().all(|running| running.upgrade().is_some()), "a snapshot has it");
-        drop(plugin);
-        workers.iter().for_each(Instances::tidy);
-        assert!(running.iter().all(|running| running.upgrade().is_none()));
+        let follow = |plugins: &[Arc<dyn Plugin>]| {
+            workers.iter().for_each(|worker| worker.follow(plugins.iter()));
+        };
+        follow(std::slice::from_ref(&plugin));
+        assert!(running.iter().all(|running| running.upgrade().is_some()), "the newest snapshot has it");
+        let used = running[0].upgrade().expect("it runs");
+        // An earlier configuration that is kept has it, too.
+        follow(&[]);
+        let left = |running: &[rc::Weak<Running>]| running.iter().filter(|r| r.upgrade().is_some()).count();
+        assert_eq!(left(&running), 1, "one is used");
+        follow(std::slice::from_ref(&plugin));
+        let fresh = workers[0].get(&plugin).await.expect("it starts");
+        assert!(!Rc::ptr_eq(&fresh, &used), "the timers of the old one have ended");
+        drop((used, fresh));
+        follow(&[]);
+        assert_eq!(left(&running), 0);
     }
 
     /// A plugin whose instances are spent at once.

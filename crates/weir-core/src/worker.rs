@@ -32,6 +32,11 @@ pub enum Stage {
     Ending,
 }
 
+impl Stage {
+    /// In their order.
+    pub(crate) const ALL: [Stage; 4] = [Stage::Serving, Stage::Leaving, Stage::Draining, Stage::Ending];
+}
+
 /// What lives on one worker. Never leaves its thread.
 pub struct Worker {
     /// 0 for the first.
@@ -102,6 +107,7 @@ impl Worker {
             tried: Cell::new(0),
             open: RefCell::default(),
         });
+        worker.instances.follow(worker.current.borrow().plugins());
         CURRENT.set(Rc::downgrade(&worker));
         worker
     }
@@ -118,7 +124,7 @@ impl Worker {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(newest, &current) {
             *current = Rc::new(newest.clone());
-            self.instances.tidy();
+            self.instances.follow(newest.plugins());
         }
         current.clone()
     }

@@ -78,6 +78,34 @@ fn listeners_come_move_and_go_and_their_connections_end_after_a_response() {
 }
 
 #[test]
+fn an_idle_connection_whose_listener_has_moved_ends_with_weir() {
+    let (here, there) = (free_port(), free_port());
+    let mut weir = Weir::start(&format!("drain = \"10m\"\n{}", listening(&[("web", here)])));
+    let mut idle = RawClient::connect(at(here));
+    assert_eq!(idle.ask(GET).text(), "web");
+    change(&weir, &format!("drain = \"10m\"\n{}", listening(&[("web", there)])));
+    until_closed(here);
+    assert_eq!(weir.terminate().code(), Some(0), "nothing was cut");
+    assert!(idle.rest().is_empty());
+}
+
+#[test]
+fn a_listener_that_moved_before_it_went_serves_its_connections_to_their_end() {
+    let (here, there, other) = (free_port(), free_port(), free_port());
+    let weir = Weir::start(&listening(&[("web", here), ("other", other)]));
+    let mut first = RawClient::connect(at(here));
+    assert_eq!(first.ask(GET).text(), "web");
+    change(&weir, &listening(&[("web", there), ("other", other)]));
+    let mut second = RawClient::connect(at(there));
+    assert_eq!(second.ask(GET).text(), "web");
+    change(&weir, &listening(&[("other", other)]));
+    for client in [&mut first, &mut second] {
+        let last = client.ask(GET);
+        assert_eq!((last.header("connection"), last.text().as_str()), (Some("close"), "web"));
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_refuses_the_whole_change() {
     let (here, other) = (free_port(), free_port());
     let weir = Weir::start(&listening(&[("web", here)]));

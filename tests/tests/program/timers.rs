@@ -57,3 +57,50 @@ fn timers_run_where_they_were_set() {
     }
     assert!(!weir.process().lines().iter().any(|line| line.contains("over: cancelled")));
 }
+
+#[test]
+fn timers_of_a_script_that_was_replaced_end_with_it() {
+    let script = |own: &str| {
+        format!(
+            r#"return {{
+                on_request = function(req)
+                    if req.path == "/start" then weir.timer.set("again", 0.01) end
+                    return weir.respond{{ body = (weir.kv.get("old") or "0") .. " " .. (weir.kv.get("new") or "0") }}
+                end,
+                on_timer = function(name)
+                    weir.kv.incr("{own}")
+                    weir.timer.set(name, 0.01)
+                end,
+            }}"#
+        )
+    };
+    let weir = start(&script("old"));
+    let get = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        RawClient::connect(weir.address("web")).ask(&request).text()
+    };
+    let counted = || {
+        let answer = get("/");
+        let (old, new) = answer.split_once(' ').expect("two numbers");
+        (old.parse::<u64>().expect("a number"), new.parse::<u64>().expect("a number"))
+    };
+    let until = |wanted: &dyn Fn((u64, u64)) -> bool| {
+        let deadline = std::time::Instant::now() + weir_tests::PATIENCE;
+        loop {
+            let counted = counted();
+            if wanted(counted) {
+                return counted;
+            }
+            assert!(std::time::Instant::now() < deadline, "it never came: {counted:?}");
+        }
+    };
+    get("/start");
+    until(&|(old, _)| old > 0);
+    std::fs::write(weir.folder().join("plugins/it.lua"), script("new")).expect("it can be written");
+    weir.wait_for_status("the new script", |status| status["generation"] == 2);
+    get("/start");
+    // What had begun under the old one has ended by now.
+    let (old, _) = until(&|(_, new)| new > 5);
+    let (after, _) = until(&|(_, new)| new > 50);
+    assert_eq!(old, after, "timers of the old one still run");
+}

@@ -64,10 +64,11 @@ impl Server<'_> {
             // The server itself is gone when this fails: as good as draining.
             let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
         });
-        // Once is enough for the task to be woken when it comes to that.
+        let mut stage = self.session.census.stage();
+        // Once is enough for the task to be woken when the stage is another.
         let _ = poll_fn(|cx| Poll::Ready(draining.as_mut().poll(cx))).await;
         loop {
-            let next = match self.read_head().await {
+            let next = match self.read_head(draining.as_mut(), &mut stage).await {
                 Ok(Some(head)) => self.exchange(head).await,
                 Ok(None) => return None,
                 Err(error) => self.refuse(error).await,
@@ -85,7 +86,11 @@ impl Server<'_> {
     }
 
     /// The next request head; None when the connection ends where it may.
-    async fn read_head(&mut self) -> Result<Option<RequestHead>, Error> {
+    async fn read_head(
+        &mut self,
+        mut draining: Pin<&mut impl Future<Output = ()>>,
+        stage: &mut Stage,
+    ) -> Result<Option<RequestHead>, Error> {
         let (link, deadline) = (&self.link, &mut self.deadline);
         let limits = &self.session.listener.spec.http;
         let first = if self.served == 0 { limits.header_timeout } else { limits.keep_alive_timeout };
@@ -100,6 +105,14 @@ impl Server<'_> {
         poll_fn(move |cx| {
             if let Poll::Ready(head) = reader.poll(cx, &mut link.borrow_mut()) {
                 return Poll::Ready(head);
+            }
+            let now = reader.census.stage();
+            if now != *stage {
+                // The waker was used up.
+                *stage = now;
+                if draining.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
             }
             let begun = !link.borrow().input.is_empty();
             if reader.begun != Some(begun) {

@@ -139,9 +139,15 @@ impl Door {
         }
         // Closing the socket would reset the connections that the kernel has already made.
         let Ok(mut rest) = listener.rest() else { return };
-        while let Ok((socket, peer)) = rest() {
-            if let Ok(socket) = adopt(socket, &peer) {
-                self.place(socket, peer);
+        loop {
+            match rest() {
+                Ok((socket, peer)) => {
+                    if let Ok(socket) = adopt(socket, &peer) {
+                        self.place(socket, peer);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return,
             }
         }
     }

@@ -147,7 +147,10 @@ impl Bindings {
                     }
                 }
                 _ => match self.open(&state, &change.close, listener, &mut others) {
-                    Ok(opening) => change.open.push(opening),
+                    Ok(opening) => {
+                        others.addresses.extend(opening.bound.address);
+                        change.open.push(opening);
+                    }
                     Err(source) => {
                         errors.push(BindError { listener: name.clone(), address: place.clone(), source });
                     }
@@ -166,7 +169,8 @@ impl Bindings {
         others: &mut Others,
     ) -> io::Result<Opening> {
         let Listener { name, address: place, backlog, .. } = listener;
-        let is_taken_over = |old: &Binding| !place_is_any(place) && old.is_at(place);
+        let is_taken_over =
+            |old: &Binding| !old.sockets.is_empty() && !place_is_any(place) && old.is_at(place);
         let from = leaving.iter().find(|name| state.bound.get(*name).is_some_and(is_taken_over)).cloned();
         let (passed, workers) = (others.claimed.remove(name), self.workers.len());
         let stands = passed.is_some();
@@ -201,6 +205,11 @@ impl Bindings {
         for name in close.iter().filter(|name| !next.listeners.contains_key(*name)) {
             if let Some(old) = state.bound.get(name) {
                 old.census.keep(before.clone());
+            }
+        }
+        for census in state.leaving.iter().filter_map(Weak::upgrade) {
+            if !next.listeners.contains_key(&census.listener) {
+                census.keep(before.clone());
             }
         }
         publish();

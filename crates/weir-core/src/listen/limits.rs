@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,8 @@ pub(crate) struct Census {
     /// The listener's name.
     pub(crate) listener: Arc<str>,
     stage: watch::Sender<Stage>,
+    /// The same, for those who look at it with each request.
+    stage_now: AtomicU8,
     /// The last snapshot that has this listener, once there is a newer one without it.
     last: OnceLock<Arc<Snapshot>>,
     /// The listener that accepts from its sockets now.
@@ -66,6 +68,7 @@ impl Census {
         Census {
             listener,
             stage: watch::Sender::new(Stage::Serving),
+            stage_now: AtomicU8::new(Stage::Serving as u8),
             last: OnceLock::new(),
             heir: OnceLock::new(),
             open: AtomicUsize::new(0),
@@ -76,7 +79,7 @@ impl Census {
 
     /// Whether it accepts, or lets its connections end: because the process does, or because the listener is gone.
     pub(crate) fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        Stage::ALL.get(usize::from(self.stage_now.load(Ordering::Acquire))).copied().unwrap_or(Stage::Ending)
     }
 
     /// To be told when the stage changes.
@@ -85,13 +88,16 @@ impl Census {
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage_now.store(stage as u8, Ordering::Release);
         self.stage.send_replace(stage);
     }
 
     /// The snapshot by which connections of this listener are served.
     pub(crate) fn snapshot(&self, worker: &Worker) -> Current {
+        // First the newest: whoever sees one without this listener sees the last one that has it, too.
+        let newest = worker.snapshot();
         match self.last.get() {
-            None => worker.snapshot(),
+            None => newest,
             Some(last) => Current::new(last.clone()),
         }
     }

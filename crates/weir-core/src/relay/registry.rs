@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,6 @@ use weir_plugin::Plugin;
 use crate::route::{CompiledRoute, CompiledTcpRoute};
 use crate::snapshot::Snapshot;
 use crate::spec::{self, OnReload, Reload};
-
-/// How often it is looked whose time has come.
-const TICK: Duration = Duration::from_millis(100);
 
 /// All relays of a server, in a table a worker.
 #[derive(Debug)]
@@ -140,20 +137,26 @@ impl Registry {
 
     /// Tells relays to end when their time has come. Never ends.
     pub(crate) async fn run(&self) {
+        let mut waiting: Vec<(u64, Weak<Entry>)> = Vec::new();
         loop {
-            self.scheduled.notified().await;
-            loop {
-                let now = self.now();
-                let mut waiting = false;
-                self.for_each(|entry| match entry.due.load(Ordering::Relaxed) {
-                    0 => {}
-                    due if due <= now => entry.tell(Order::Restart),
-                    _ => waiting = true,
-                });
-                if !waiting {
-                    break;
+            let next = waiting.last().map(|(due, _)| due.saturating_sub(self.now()));
+            let pause = Duration::from_millis(next.unwrap_or(u64::MAX / 4));
+            if tokio::time::timeout(pause, self.scheduled.notified()).await.is_ok() {
+                // Where a worker waits for its table it waits for a copy, and for no wakers.
+                waiting.clear();
+                for worker in 0..self.workers.len() {
+                    let table = self.table(worker);
+                    let due = table.values().map(|entry| (entry.due.load(Ordering::Relaxed), entry));
+                    waiting.extend(due.filter(|(due, _)| *due != 0).map(|(due, e)| (due, Arc::downgrade(e))));
                 }
-                tokio::time::sleep(TICK).await;
+                // The first to end is the last.
+                waiting.sort_by_key(|(due, _)| std::cmp::Reverse(*due));
+            }
+            let now = self.now();
+            while let Some((_, entry)) = waiting.pop_if(|(due, _)| *due <= now) {
+                if let Some(entry) = entry.upgrade() {
+                    entry.tell(Order::Restart);
+                }
             }
         }
     }

@@ -217,20 +217,7 @@ async fn keep_doors(
     let mut stage = worker.follow_stage();
     loop {
         tokio::select! {
-            Some(errand) = openings.recv() => {
-                let listening = match errand {
-                    Errand::Accept(listening) => listening,
-                    other => {
-                        heed(&worker, other);
-                        continue;
-                    }
-                };
-                let listener = listening.census.listener.clone();
-                match accept::listen(worker.clone(), crew.clone(), listening) {
-                    Ok(door) => drop(doors.spawn_local(door)),
-                    Err(error) => tracing::error!(%listener, %error, "a worker cannot accept from its socket"),
-                }
-            }
+            Some(errand) = openings.recv() => heed(&worker, &crew, &mut doors, errand),
             Some(_) = doors.join_next() => {}
             _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
         }
@@ -238,21 +225,28 @@ async fn keep_doors(
     let mut open = true;
     while open {
         tokio::select! {
-            Some(errand) = openings.recv() => heed(&worker, errand),
+            biased;
+            // Also who waits at a socket that came just before the end.
+            Some(errand) = openings.recv() => heed(&worker, &crew, &mut doors, errand),
             door = doors.join_next() => open = door.is_some(),
         }
     }
     let _ = reports.send(Report::Closed);
     while let Some(errand) = openings.recv().await {
-        heed(&worker, errand);
+        heed(&worker, &crew, &mut doors, errand);
     }
 }
 
-/// Does what has nothing to do with sockets.
-fn heed(worker: &Worker, errand: Errand) {
+/// Does what a worker is to do.
+fn heed(worker: &Rc<Worker>, crew: &Crew, doors: &mut JoinSet<()>, errand: Errand) {
     match errand {
-        // Nothing is accepted any more.
-        Errand::Accept(_) => {}
+        Errand::Accept(listening) => {
+            let listener = listening.census.listener.clone();
+            match accept::listen(worker.clone(), crew.clone(), listening) {
+                Ok(door) => drop(doors.spawn_local(door)),
+                Err(error) => tracing::error!(%listener, %error, "a worker cannot accept from its socket"),
+            }
+        }
         // The one before is let go, although there may be no request for long.
         Errand::Refresh => drop(worker.snapshot()),
         // It may not be waited for any more.
