@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -122,6 +122,12 @@ enum Listener {
     Tcp(TcpListener),
 }
 
+/// One who asks.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
 /// Where is asked, and who answers.
 struct Door {
     listener: Listener,
@@ -133,20 +139,25 @@ struct Door {
 impl Door {
     async fn accept(self) {
         loop {
+            let accepted = match &self.listener {
+                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot accept");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            // Only who asks has a place: all of them free is what the end waits for.
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let (board, orders) = (self.board.clone(), self.orders.clone());
-            let accepted = match &self.listener {
-                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(serve(stream, false, board, orders, place));
-                }),
-                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(serve(stream, true, board, orders, place));
-                }),
+            match stream {
+                Stream::Unix(stream) => tokio::spawn(serve(stream, false, board, orders, place)),
+                Stream::Tcp(stream) => tokio::spawn(serve(stream, true, board, orders, place)),
             };
-            if let Err(error) = accepted {
-                tracing::warn!(%error, "the admin socket cannot accept");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
         }
     }
 }
