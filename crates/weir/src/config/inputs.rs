@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of something that was read.
 pub type Digest = [u8; 32];
 
+/// The name of the authorities of the system among what is no file.
+pub const SYSTEM_AUTHORITIES: &str = "authorities of the system";
+
 /// The most that is read of a file to see whether it is what it was.
 const LARGEST: u64 = 64 << 20;
 /// How deep folders of scripts are looked through.
@@ -135,6 +138,23 @@ impl Inputs {
         self.digest_of(|kind| kind != Kind::Test)
     }
 
+    /// The same without certificates and authorities.
+    pub fn digest_but_certificates(&self) -> Digest {
+        self.digest_of(|kind| !matches!(kind, Kind::Certificate | Kind::Authority))
+    }
+
+    /// The same for what somebody has written: certificates, authorities and secrets are replaced by themselves.
+    pub fn digest_of_written(&self) -> Digest {
+        self.digest_of(|kind| !matches!(kind, Kind::Certificate | Kind::Authority | Kind::Secret))
+    }
+
+    /// A file of these that is read again: what is in it now is what counts.
+    pub fn read_anew(&mut self, path: &Path) {
+        if let Some(content) = self.files.get_mut(path) {
+            content.digest = digest(path);
+        }
+    }
+
     fn digest_of(&self, counts: impl Fn(Kind) -> bool) -> Digest {
         let mut whole = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -145,7 +165,8 @@ impl Inputs {
             part(path.as_os_str().as_encoded_bytes());
             part(content.digest.as_ref().map_or(&[], |digest| &digest[..]));
         }
-        for (what, digest) in &self.other {
+        let counted = |what: &str| what != SYSTEM_AUTHORITIES || counts(Kind::Authority);
+        for (what, digest) in self.other.iter().filter(|(what, _)| counted(what)) {
             part(what.as_bytes());
             part(digest);
         }
@@ -223,6 +244,27 @@ mod tests {
         };
         assert_ne!(of(b"1").digest(), of(b"2").digest());
         assert_eq!(of(b"1").digest_of_served(), of(b"2").digest_of_served());
+    }
+
+    #[test]
+    fn what_is_replaced_by_itself_is_not_written() {
+        let of = |certificate: &[u8], secret: &[u8]| {
+            let mut inputs = Inputs::default();
+            inputs.file(Path::new("weir.toml"), Kind::Config, Some(b""));
+            inputs.file(Path::new("a.pem"), Kind::Certificate, Some(certificate));
+            inputs.file(Path::new("token"), Kind::Secret, Some(secret));
+            inputs.other(SYSTEM_AUTHORITIES, certificate);
+            inputs
+        };
+        let (old, renewed, rotated) = (of(b"1", b"1"), of(b"2", b"1"), of(b"1", b"2"));
+        assert_eq!(old.digest_but_certificates(), renewed.digest_but_certificates());
+        assert_ne!(old.digest_but_certificates(), rotated.digest_but_certificates());
+        assert_eq!(old.digest_of_written(), renewed.digest_of_written());
+        assert_eq!(old.digest_of_written(), rotated.digest_of_written());
+        assert_ne!(old.digest(), renewed.digest());
+        let mut other = of(b"1", b"1");
+        other.file(Path::new("b.toml"), Kind::Config, Some(b""));
+        assert_ne!(old.digest_of_written(), other.digest_of_written());
     }
 
     #[test]

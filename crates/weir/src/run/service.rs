@@ -125,7 +125,7 @@ impl Service<'_> {
                 // What changes while it is read is taken with the next round.
                 changed = watcher.changed() => Asked::Changed(changed.to_string()),
                 Some(order) = self.orders.recv() => order.into(),
-                cause = self.renewals.renewed() => Asked::Changed(cause),
+                cause = self.renewals.renewed() => Asked::Renewed(cause),
                 trouble = self.reloader.trouble() => Asked::TakeBack(trouble),
             };
             let asked = match asked {
@@ -215,6 +215,7 @@ async fn carry_out(asked: Asked, reloader: &mut Reloader) {
     match asked {
         Asked::Stop(_) | Asked::Upgrade(..) => {}
         Asked::Changed(cause) => drop(reloader.changed(&cause).await),
+        Asked::Renewed(cause) => drop(reloader.renewed(&cause).await),
         Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
         Asked::TakeBack(trouble) => drop(reloader.take_back(trouble).await),
         Asked::Change(ask, answer) => {
