@@ -180,8 +180,19 @@ fn start(
         let logs = Logs { access: access_log.as_ref(), program: log };
         let upgrader = Upgrader { program, folders };
         let supervisor = Supervisor::from_env();
-        let service =
-            Service { server, reloader, renewals, board, admin, upgrader, supervisor, signals, orders, logs };
+        let service = Service {
+            server,
+            reloader,
+            renewals,
+            board,
+            admin,
+            upgrader,
+            supervisor,
+            signals,
+            orders,
+            sender,
+            logs,
+        };
         Ok(service.run().await)
     });
     // A configuration that is still being read must not hold the end.
