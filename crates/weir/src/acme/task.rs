@@ -261,7 +261,20 @@ impl Task {
             );
         }
         match self.obtain(settings, wanted).await {
-            Ok(()) => self.obtained(wanted, is_new).await,
+            Ok(()) => {
+                let failures = self.entry(wanted).failures;
+                self.obtained(wanted, is_new).await;
+                // An authority that signs what is to be renewed at once is not asked again and again.
+                if let Kept::Certificate(certificate) = look(wanted).await
+                    && let Some(leaf) = certificate.key.cert.first()
+                    && let Some(read) = Certificate::read(leaf)
+                    && until(schedule::renewal(&read, settings.renew_before)).is_zero()
+                {
+                    let problem = "the authority signed a certificate that is to be renewed at once";
+                    self.entry(wanted).failures = failures;
+                    self.failed(wanted, Failed::from(StoreError::Content(problem.to_owned())));
+                }
+            }
             Err(failed) => {
                 self.authority = None;
                 self.failed(wanted, failed);
