@@ -23,10 +23,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::status::{Board, Outcome};
 use crate::reload::{Ask, Order};
 
-/// Who ask at the same time.
-const CONNECTIONS: usize = 16;
+/// Who ask at the same time. How many orders wait is bounded by their queue.
+const CONNECTIONS: usize = 256;
 /// How long one may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same over TCP, where anybody may come.
+const PATIENCE_TCP: Duration = Duration::from_secs(2);
 /// How long an answer may take. A reload compiles and proves everything that is new.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -181,7 +183,7 @@ async fn serve(
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(if by_token { PATIENCE_TCP } else { PATIENCE })
         // Who has asked makes room for another.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
