@@ -1,7 +1,8 @@
 //! What a configuration was read from: files and folders, and what was in them. They are watched for changes, and a
 //! configuration whose inputs are what they were is not read into anything new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ struct Content {
 pub struct Inputs {
     files: BTreeMap<PathBuf, Content>,
     folders: BTreeMap<PathBuf, Listing>,
+    /// What there was in them.
+    listed: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// What is no file: texts, what the system has.
     other: BTreeMap<&'static str, Digest>,
 }
@@ -101,6 +104,7 @@ impl Inputs {
 
     fn folder_to(&mut self, path: &Path, listing: Listing, depth: usize) {
         self.folders.insert(path.to_path_buf(), listing);
+        self.listed.insert(path.to_path_buf(), names(path, listing));
         if listing == Listing::Configs || depth == 0 {
             return;
         }
@@ -186,13 +190,42 @@ impl Inputs {
         paths
     }
 
-    /// A file that is not what it was when it was read.
+    /// A file that is not what it was when it was read, or a folder with other entries.
     pub fn stale(&self) -> Option<&Path> {
         self.files
             .iter()
             .find(|(path, content)| digest(path) != content.digest)
             .map(|(path, _)| path.as_path())
+            .or_else(|| {
+                let is_other = |(path, listing): &(&Path, Listing)| {
+                    self.listed.get(*path) != Some(&names(path, *listing))
+                };
+                self.folders().find(is_other).map(|(path, _)| path)
+            })
     }
+}
+
+/// Whether an entry of a folder may be one that is looked for. Hidden ones are never; editors name their temporary files
+/// otherwise.
+pub fn matters(listing: Listing, name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    if bytes.starts_with(b".") {
+        return false;
+    }
+    match listing {
+        Listing::Configs => bytes.ends_with(b".toml"),
+        // What has no extension may be a folder.
+        Listing::Scripts => {
+            !bytes.contains(&b'.') || bytes.ends_with(b".lua") && !bytes.ends_with(b"_test.lua")
+        }
+        Listing::Tests => !bytes.contains(&b'.') || bytes.ends_with(b".lua"),
+    }
+}
+
+/// The entries of a folder that are looked for.
+fn names(folder: &Path, listing: Listing) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).filter(|name| matters(listing, name)).collect()
 }
 
 /// The folder of a path.
