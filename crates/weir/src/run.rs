@@ -60,6 +60,8 @@ pub struct Plan {
     pub origins: HashMap<Arc<str>, Origin>,
     /// Files of certificates, by their fingerprint.
     pub certificate_files: HashMap<String, PathBuf>,
+    /// By the file of a certificate: that of its key, where it is another.
+    pub key_files: HashMap<PathBuf, PathBuf>,
     /// The authority that is asked for certificates, and for which.
     pub acme: Option<Arc<acme::Settings>>,
     /// Certificates that weir made until those are there.
@@ -178,8 +180,19 @@ fn start(
         let logs = Logs { access: access_log.as_ref(), program: log };
         let upgrader = Upgrader { program, folders };
         let supervisor = Supervisor::from_env();
-        let service =
-            Service { server, reloader, renewals, board, admin, upgrader, supervisor, signals, orders, logs };
+        let service = Service {
+            server,
+            reloader,
+            renewals,
+            board,
+            admin,
+            upgrader,
+            supervisor,
+            signals,
+            orders,
+            sender,
+            logs,
+        };
         Ok(service.run().await)
     });
     // A configuration that is still being read must not hold the end.

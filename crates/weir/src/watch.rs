@@ -30,6 +30,8 @@ pub struct Watcher {
     /// What is watched.
     folders: BTreeSet<PathBuf>,
     inputs: Vec<Inputs>,
+    /// Since these inputs were looked at: what changed meanwhile may not have been heard.
+    renewed: bool,
 }
 
 /// What has changed.
@@ -76,12 +78,12 @@ impl Watcher {
         let hears = heard.clone();
         let watcher = notify::recommended_watcher(move |event| hears.event(event));
         let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "cannot watch for changes")).ok();
-        Watcher { watcher, heard, folders: BTreeSet::new(), inputs: Vec::new() }
+        Watcher { watcher, heard, folders: BTreeSet::new(), inputs: Vec::new(), renewed: false }
     }
 
     /// Watches these instead. The last is what was read last: what has changed in it since then is told, too.
     pub fn follow(&mut self, inputs: Vec<Inputs>) {
-        if inputs == self.inputs {
+        if inputs == self.inputs && !std::mem::take(&mut self.renewed) {
             return;
         }
         let places = Places::of(&inputs);
@@ -102,7 +104,7 @@ impl Watcher {
         {
             self.heard.changed(stale.to_path_buf());
         }
-        (self.folders, self.inputs) = (folders, inputs);
+        (self.folders, self.inputs, self.renewed) = (folders, inputs, false);
     }
 
     /// Watches anew: after a change a folder may be another under the same name, and a link may lead elsewhere. To be
@@ -119,7 +121,7 @@ impl Watcher {
         for folder in &folders {
             self.watch(folder);
         }
-        self.folders = folders;
+        (self.folders, self.renewed) = (folders, true);
     }
 
     fn watch(&mut self, folder: &Path) {

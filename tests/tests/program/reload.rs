@@ -152,6 +152,32 @@ fn a_certificate_that_is_replaced_is_served_and_a_bad_pair_is_not() {
 }
 
 #[test]
+fn what_was_taken_back_does_not_come_with_a_certificate() {
+    let folder = weir::folder();
+    let (one, two) = (Authority::new(folder.path(), "one"), Authority::new(folder.path(), "two"));
+    one.issue("site", &["example.com"]);
+    let tls = "tls = { cert = \"site.pem\", key = \"site.key\" }";
+    let config = |text| answering(text, "").replace("\n[[routes]]", &format!("\n{tls}\n[[routes]]"));
+    let weir = Weir::start_in(folder, &config("good"));
+    put(&weir.folder().join("weir.toml"), &config("bad"));
+    weir.wait_for_status("the change", generation(2));
+    assert_eq!(weir.ask_json(&["rollback"])["restored"], 1);
+    let other = two.issue("other", &["example.com"]);
+    // Until both are there, they do not belong together.
+    fs::copy(&other.certificate, weir.folder().join("site.pem")).expect("it can be copied");
+    fs::copy(&other.key, weir.folder().join("site.key")).expect("it can be copied");
+    let status = weir.wait_for_status("the certificate", generation(4));
+    assert_eq!(lines(&status["last_change"], "changes"), ["certificate for example.com: replaced"]);
+    let address = weir.address("web");
+    let mut client =
+        RawClient::connect_tls(address, two.client_config(&[]), "example.com").expect("it serves");
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").text(), "good");
+    // What is written counts when it is another.
+    put(&weir.folder().join("weir.toml"), &config("better"));
+    weir.wait_for_status("the next change", generation(5));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_changes_nothing_and_is_looked_at_again_when_it_can() {
     let folder = weir::folder();
     fs::create_dir(folder.path().join("plugins")).expect("a folder");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue, RETRY_AFTER};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
@@ -20,6 +20,8 @@ use tokio_rustls::TlsConnector;
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The most seconds that an authority is let ask to wait.
+const LONGEST_WAIT: u64 = 24 * 3600;
 /// The most bytes of an answer.
 const LONGEST: usize = 1 << 20;
 
@@ -66,15 +68,25 @@ impl Https {
         // It ends when the sender is dropped.
         tokio::spawn(connection);
         let response = sender.send_request(to_origin(request, &uri)?).await?;
-        let (parts, body) = response.into_parts();
-        let asked = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let asked = asked.and_then(|seconds| u64::from_str(seconds.trim()).ok()).map(Duration::from_secs);
+        let (mut parts, body) = response.into_parts();
+        let asked = retry_after(&mut parts.headers);
         if parts.status.is_client_error() || parts.status.is_server_error() {
             *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = asked;
         }
         let body = Limited::new(body, LONGEST).collect().await?.to_bytes();
         Ok(Response::from_parts(parts, Full::new(body)))
     }
+}
+
+/// What an answer asks for: to wait this long. More than can be meant is a day, also for who reads the field later.
+fn retry_after(headers: &mut HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = u64::from_str(text).unwrap_or(u64::MAX);
+    if is_number && seconds > LONGEST_WAIT {
+        headers.insert(RETRY_AFTER, HeaderValue::from(LONGEST_WAIT));
+    }
+    is_number.then(|| Duration::from_secs(seconds.min(LONGEST_WAIT)))
 }
 
 /// The request as it goes over the wire: the target in origin form, the host in its field.
@@ -104,5 +116,27 @@ impl HttpClient for Https {
                 Err(_) => Err(failed(format!("no answer within {PATIENCE:?}").into())),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_to_wait_longer_than_a_day() {
+        for (text, wait, kept) in [
+            ("7", Some(7), "7"),
+            ("86400", Some(86400), "86400"),
+            ("18446744073709551615", Some(86400), "86400"),
+            ("99999999999999999999999", Some(86400), "86400"),
+            ("soon", None, "soon"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+            assert_eq!(retry_after(&mut headers), wait.map(Duration::from_secs), "{text}");
+            assert_eq!(headers.get(RETRY_AFTER).map(HeaderValue::as_bytes), Some(kept.as_bytes()));
+        }
+        assert_eq!(retry_after(&mut HeaderMap::new()), None);
     }
 }

@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::KeyPair;
 use weir_core::spec::{Certificate, HostPattern};
@@ -17,6 +18,8 @@ use crate::{certs, expiry};
 
 /// Files that are being written begin with this.
 const UNFINISHED: &str = ".unfinished-";
+/// How many seconds clocks may differ.
+const CLOCKS: u64 = 300;
 /// More than a certificate with its chain and key has.
 const ROOM: usize = 32 << 10;
 
@@ -183,9 +186,12 @@ impl Store {
             };
             let certificate =
                 certs::load_certificate(written, written).map_err(|error| problem(error.problem))?;
-            match missing(&certificate, wanted) {
-                None => Ok(()),
-                Some(name) => Err(problem(format!("is not for {name}"))),
+            if let Some(name) = missing(&certificate, wanted) {
+                return Err(problem(format!("is not for {name}")));
+            }
+            match is_valid(&certificate) {
+                true => Ok(()),
+                false => Err(problem("is not valid now; perhaps the clock is wrong".to_owned())),
             }
         })
     }
@@ -255,6 +261,13 @@ pub fn stand_ins(wanted: &Wanted) -> Vec<(PathBuf, Certificate)> {
 /// The first name that a certificate is not for.
 fn missing<'a>(certificate: &Certificate, wanted: &'a Wanted) -> Option<&'a str> {
     wanted.names.iter().map(String::as_str).find(|name| !has(certificate, name))
+}
+
+/// Whether it is a certificate for this moment. An authority's clock may be ahead a little.
+fn is_valid(certificate: &Certificate) -> bool {
+    let read = certificate.key.cert.first().and_then(|leaf| expiry::Certificate::read(leaf));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    read.is_some_and(|read| read.not_before <= now + CLOCKS && now < read.not_after)
 }
 
 fn has(certificate: &Certificate, name: &str) -> bool {

@@ -64,7 +64,12 @@ fn what_an_authority_sent_is_looked_at_before_it_takes_the_place_of_what_is_kept
     store.keep(&wanted, &key, &chain).unwrap();
     let before = fs::read(&wanted.file).unwrap();
     let (other_key, other) = pair(&["a.test"]);
+    let mut expired = CertificateParams::new(wanted.names.clone()).unwrap();
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let old_key = KeyPair::generate().unwrap();
+    let (old, old_key) = (expired.self_signed(&old_key).unwrap().pem(), old_key.serialize_pem());
     for (key, chain, said) in [
+        (&old_key, &old, "what the authority sent for b.test, a.test is not valid now"),
         (&other_key, &other, "what the authority sent for b.test, a.test is not for b.test"),
         (&key, &other, "what the authority sent for b.test, a.test does not belong to"),
         (&key, &"<html>".to_owned(), "what the authority sent for b.test, a.test has no certificate"),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use weir_core::challenges::Challenges;
 
 use super::order::{Authority, Failed};
@@ -23,6 +25,8 @@ const TAKEN: Duration = Duration::from_secs(10);
 const ADVICE: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
 /// How often a reload is asked for that was refused.
 const RELOAD_EVERY: Duration = Duration::from_secs(3600);
+/// When the task begins again that broke off.
+const AGAIN: Duration = Duration::from_secs(60);
 /// Renewals that may wait for a reload.
 const QUEUE: usize = 16;
 
@@ -31,24 +35,46 @@ const QUEUE: usize = 16;
 pub struct Renewals {
     settings: watch::Sender<Option<Arc<Settings>>>,
     renewed: mpsc::Receiver<String>,
+    challenges: Arc<Challenges>,
+    board: Board,
+    task: JoinHandle<()>,
+    /// When the task begins again, where it broke off.
+    again: Option<Instant>,
 }
 
 impl Renewals {
-    /// Starts the task on this runtime, for the certificates of a plan. It ends when this is dropped.
+    /// Starts the task on this runtime, for the certificates of a plan. It ends when this is dropped, with the order that
+    /// is under way.
     pub fn start(plan: &Plan, challenges: Arc<Challenges>, board: Board) -> Renewals {
-        let (settings, follow) = watch::channel(plan.acme.clone());
+        Renewals::start_with(plan.acme.clone(), challenges, board)
+    }
+
+    fn start_with(asked: Option<Arc<Settings>>, challenges: Arc<Challenges>, board: Board) -> Renewals {
+        let (settings, follow) = watch::channel(asked);
         let (tell, renewed) = mpsc::channel(QUEUE);
         let task = Task {
             settings: follow,
             tell,
-            challenges,
-            board,
+            challenges: challenges.clone(),
+            board: board.clone(),
             entries: HashMap::new(),
             store: None,
             authority: None,
         };
-        tokio::spawn(task.run());
-        Renewals { settings, renewed }
+        Renewals { settings, renewed, challenges, board, task: tokio::spawn(task.run()), again: None }
+    }
+
+    /// Ends the task, with the order that is under way: the store is free for another process.
+    pub async fn stop(&mut self) {
+        self.task.abort();
+        // Whatever it ends by.
+        let _ = (&mut self.task).await;
+    }
+
+    /// Starts the task again, for what was asked for last.
+    pub fn start_again(&mut self) {
+        let asked = self.settings.borrow().clone();
+        *self = Renewals::start_with(asked, self.challenges.clone(), self.board.clone());
     }
 
     /// Asks for the certificates of this plan instead, and looks at all that are there.
@@ -58,10 +84,25 @@ impl Renewals {
 
     /// Waits for a certificate that is new in the store: the cause of a reload. Cancel safe.
     pub async fn renewed(&mut self) -> String {
-        match self.renewed.recv().await {
-            Some(cause) => cause,
-            None => std::future::pending().await,
+        loop {
+            if let Some(cause) = self.renewed.recv().await {
+                return cause;
+            }
+            let again = *self.again.get_or_insert_with(|| {
+                // It ends by itself only where something in it is wrong.
+                let wait = AGAIN.as_secs();
+                tracing::error!("acme: asking for certificates broke off; it begins again in {wait} s");
+                Instant::now() + AGAIN
+            });
+            tokio::time::sleep_until(again).await;
+            self.start_again();
         }
+    }
+}
+
+impl Drop for Renewals {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -220,7 +261,20 @@ impl Task {
             );
         }
         match self.obtain(settings, wanted).await {
-            Ok(()) => self.obtained(wanted, is_new).await,
+            Ok(()) => {
+                let failures = self.entry(wanted).failures;
+                self.obtained(wanted, is_new).await;
+                // An authority that signs what is to be renewed at once is not asked again and again.
+                if let Kept::Certificate(certificate) = look(wanted).await
+                    && let Some(leaf) = certificate.key.cert.first()
+                    && let Some(read) = Certificate::read(leaf)
+                    && until(schedule::renewal(&read, settings.renew_before)).is_zero()
+                {
+                    let problem = "the authority signed a certificate that is to be renewed at once";
+                    self.entry(wanted).failures = failures;
+                    self.failed(wanted, Failed::from(StoreError::Content(problem.to_owned())));
+                }
+            }
             Err(failed) => {
                 self.authority = None;
                 self.failed(wanted, failed);

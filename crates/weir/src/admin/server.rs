@@ -16,17 +16,19 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::status::{Board, Outcome};
 use crate::reload::{Ask, Order};
 
-/// Who ask at the same time.
-const CONNECTIONS: usize = 16;
+/// Who ask at the same time. How many orders wait is bounded by their queue.
+const CONNECTIONS: usize = 256;
 /// How long one may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same over TCP, where anybody may come.
+const PATIENCE_TCP: Duration = Duration::from_secs(2);
 /// How long an answer may take. A reload compiles and proves everything that is new.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -122,6 +124,12 @@ enum Listener {
     Tcp(TcpListener),
 }
 
+/// One who asks.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
 /// Where is asked, and who answers.
 struct Door {
     listener: Listener,
@@ -133,20 +141,25 @@ struct Door {
 impl Door {
     async fn accept(self) {
         loop {
+            let accepted = match &self.listener {
+                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot accept");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            // Only who asks has a place: all of them free is what the end waits for.
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let (board, orders) = (self.board.clone(), self.orders.clone());
-            let accepted = match &self.listener {
-                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(serve(stream, false, board, orders, place));
-                }),
-                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(serve(stream, true, board, orders, place));
-                }),
+            match stream {
+                Stream::Unix(stream) => tokio::spawn(serve(stream, false, board, orders, place)),
+                Stream::Tcp(stream) => tokio::spawn(serve(stream, true, board, orders, place)),
             };
-            if let Err(error) = accepted {
-                tracing::warn!(%error, "the admin socket cannot accept");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
         }
     }
 }
@@ -170,7 +183,7 @@ async fn serve(
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(if by_token { PATIENCE_TCP } else { PATIENCE })
         // Who has asked makes room for another.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

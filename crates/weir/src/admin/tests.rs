@@ -106,6 +106,33 @@ fn what_hangs_on_the_board_is_answered() {
 }
 
 #[test]
+fn the_end_waits_for_who_asks_and_for_nobody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("weir.sock");
+    runtime().block_on(async {
+        let board = Board::new(&Plan::default(), 1, None);
+        let (sender, mut orders) = reload::orders();
+        let admin = Admin::start(&socket, 0o600, board, sender).expect("it starts");
+        ask(&socket, Method::GET, "/status").await.expect("an answer");
+        // The door is open again before this is polled.
+        tokio::task::yield_now().await;
+        let idle = tokio::time::timeout(std::time::Duration::from_secs(20), admin.answered()).await;
+        idle.expect("nobody asks");
+        let asks = tokio::spawn({
+            let socket = socket.clone();
+            async move { ask(&socket, Method::POST, "/reload").await.is_ok() }
+        });
+        let Some(Order::Change { answer, .. }) = orders.recv().await else { panic!("an order") };
+        let mut answered = std::pin::pin!(admin.answered());
+        let early = tokio::time::timeout(std::time::Duration::from_millis(20), &mut answered).await;
+        early.expect_err("one waits for an answer");
+        answer.send(Change::new("a test", Outcome::Unchanged, 1)).expect("somebody waits");
+        answered.await;
+        assert!(asks.await.expect("it ends"));
+    });
+}
+
+#[test]
 fn a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("weir.sock");

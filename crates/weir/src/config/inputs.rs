@@ -1,7 +1,8 @@
 //! What a configuration was read from: files and folders, and what was in them. They are watched for changes, and a
 //! configuration whose inputs are what they were is not read into anything new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of something that was read.
 pub type Digest = [u8; 32];
+
+/// The name of the authorities of the system among what is no file.
+pub const SYSTEM_AUTHORITIES: &str = "authorities of the system";
 
 /// The most that is read of a file to see whether it is what it was.
 const LARGEST: u64 = 64 << 20;
@@ -58,6 +62,8 @@ struct Content {
 pub struct Inputs {
     files: BTreeMap<PathBuf, Content>,
     folders: BTreeMap<PathBuf, Listing>,
+    /// What there was in them.
+    listed: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// What is no file: texts, what the system has.
     other: BTreeMap<&'static str, Digest>,
 }
@@ -98,6 +104,7 @@ impl Inputs {
 
     fn folder_to(&mut self, path: &Path, listing: Listing, depth: usize) {
         self.folders.insert(path.to_path_buf(), listing);
+        self.listed.insert(path.to_path_buf(), names(path, listing));
         if listing == Listing::Configs || depth == 0 {
             return;
         }
@@ -135,6 +142,23 @@ impl Inputs {
         self.digest_of(|kind| kind != Kind::Test)
     }
 
+    /// The same without certificates and authorities.
+    pub fn digest_but_certificates(&self) -> Digest {
+        self.digest_of(|kind| !matches!(kind, Kind::Certificate | Kind::Authority))
+    }
+
+    /// The same for what somebody has written: certificates, authorities and secrets are replaced by themselves.
+    pub fn digest_of_written(&self) -> Digest {
+        self.digest_of(|kind| !matches!(kind, Kind::Certificate | Kind::Authority | Kind::Secret))
+    }
+
+    /// A file of these that is read again: what is in it now is what counts.
+    pub fn read_anew(&mut self, path: &Path) {
+        if let Some(content) = self.files.get_mut(path) {
+            content.digest = digest(path);
+        }
+    }
+
     fn digest_of(&self, counts: impl Fn(Kind) -> bool) -> Digest {
         let mut whole = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -145,7 +169,8 @@ impl Inputs {
             part(path.as_os_str().as_encoded_bytes());
             part(content.digest.as_ref().map_or(&[], |digest| &digest[..]));
         }
-        for (what, digest) in &self.other {
+        let counted = |what: &str| what != SYSTEM_AUTHORITIES || counts(Kind::Authority);
+        for (what, digest) in self.other.iter().filter(|(what, _)| counted(what)) {
             part(what.as_bytes());
             part(digest);
         }
@@ -165,13 +190,42 @@ impl Inputs {
         paths
     }
 
-    /// A file that is not what it was when it was read.
+    /// A file that is not what it was when it was read, or a folder with other entries.
     pub fn stale(&self) -> Option<&Path> {
         self.files
             .iter()
             .find(|(path, content)| digest(path) != content.digest)
             .map(|(path, _)| path.as_path())
+            .or_else(|| {
+                let is_other = |(path, listing): &(&Path, Listing)| {
+                    self.listed.get(*path) != Some(&names(path, *listing))
+                };
+                self.folders().find(is_other).map(|(path, _)| path)
+            })
     }
+}
+
+/// Whether an entry of a folder may be one that is looked for. Hidden ones are never; editors name their temporary files
+/// otherwise.
+pub fn matters(listing: Listing, name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    if bytes.starts_with(b".") {
+        return false;
+    }
+    match listing {
+        Listing::Configs => bytes.ends_with(b".toml"),
+        // What has no extension may be a folder.
+        Listing::Scripts => {
+            !bytes.contains(&b'.') || bytes.ends_with(b".lua") && !bytes.ends_with(b"_test.lua")
+        }
+        Listing::Tests => !bytes.contains(&b'.') || bytes.ends_with(b".lua"),
+    }
+}
+
+/// The entries of a folder that are looked for.
+fn names(folder: &Path, listing: Listing) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).filter(|name| matters(listing, name)).collect()
 }
 
 /// The folder of a path.
@@ -223,6 +277,27 @@ mod tests {
         };
         assert_ne!(of(b"1").digest(), of(b"2").digest());
         assert_eq!(of(b"1").digest_of_served(), of(b"2").digest_of_served());
+    }
+
+    #[test]
+    fn what_is_replaced_by_itself_is_not_written() {
+        let of = |certificate: &[u8], secret: &[u8]| {
+            let mut inputs = Inputs::default();
+            inputs.file(Path::new("weir.toml"), Kind::Config, Some(b""));
+            inputs.file(Path::new("a.pem"), Kind::Certificate, Some(certificate));
+            inputs.file(Path::new("token"), Kind::Secret, Some(secret));
+            inputs.other(SYSTEM_AUTHORITIES, certificate);
+            inputs
+        };
+        let (old, renewed, rotated) = (of(b"1", b"1"), of(b"2", b"1"), of(b"1", b"2"));
+        assert_eq!(old.digest_but_certificates(), renewed.digest_but_certificates());
+        assert_ne!(old.digest_but_certificates(), rotated.digest_but_certificates());
+        assert_eq!(old.digest_of_written(), renewed.digest_of_written());
+        assert_eq!(old.digest_of_written(), rotated.digest_of_written());
+        assert_ne!(old.digest(), renewed.digest());
+        let mut other = of(b"1", b"1");
+        other.file(Path::new("b.toml"), Kind::Config, Some(b""));
+        assert_ne!(old.digest_of_written(), other.digest_of_written());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod acme;
 mod guard;
 mod history;
 mod proof;
+mod renewal;
 mod shadow;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use crate::run::{self, Plan};
 use crate::upgrade;
 use guard::Guard;
 use history::History;
+use renewal::Which;
 use shadow::Verdict;
 
 pub use guard::{Allowed, Trouble};
@@ -100,6 +102,8 @@ pub struct Reloader {
     read: Inputs,
     /// What was refused or taken back: that a file has changed is no reason to look at it again.
     held_back: BTreeSet<Digest>,
+    /// What was written in what was taken back: another certificate or secret is no reason to look at it again.
+    taken_back: BTreeSet<Digest>,
     /// For a while after a change.
     guard: Option<Guard>,
 }
@@ -109,6 +113,8 @@ pub struct Reloader {
 enum Mode {
     /// Something has changed.
     Changed,
+    /// A certificate of an authority has.
+    Renewed,
     /// Somebody wants it.
     Asked,
     /// Somebody wants to know what would become of it.
@@ -127,7 +133,8 @@ impl Reloader {
     /// A reloader for what serves.
     pub fn new(plan: Plan, assembler: Assembler, publisher: Publisher, board: Board) -> Self {
         let (read, history, held_back) = (plan.inputs.clone(), History::default(), BTreeSet::new());
-        Reloader { plan, history, assembler, publisher, board, read, held_back, guard: None }
+        let taken_back = BTreeSet::new();
+        Reloader { plan, history, assembler, publisher, board, read, held_back, taken_back, guard: None }
     }
 
     /// What serves.
@@ -160,6 +167,17 @@ impl Reloader {
     /// Cancel safety: dropped before its end, nothing was published.
     pub async fn changed(&mut self, cause: &str) -> Change {
         self.read_again(cause, Mode::Changed).await
+    }
+
+    /// Serves a certificate that an authority has signed. Where files are not watched, or the configuration that is there
+    /// is refused, what serves goes on but for that. `cause` names it.
+    ///
+    /// Cancel safety: dropped before its end, nothing was published.
+    pub async fn renewed(&mut self, cause: &str) -> Change {
+        match self.plan.reload.watch {
+            true => self.read_again(cause, Mode::Renewed).await,
+            false => self.renew(cause, Which::Authority).await,
+        }
     }
 
     /// Does what somebody asks for. `cause` says who.
@@ -204,15 +222,24 @@ impl Reloader {
                     generation,
                     "this was refused or taken back: `weir reload` tries it again"
                 );
-                Change::new(cause, Outcome::Unchanged, generation)
+                match (self.held_back.contains(&self.read.digest()), mode) {
+                    (false, _) => self.renew(cause, Which::All).await,
+                    (true, Mode::Renewed) => self.renew(cause, Which::Authority).await,
+                    (true, _) => Change::new(cause, Outcome::Unchanged, generation),
+                }
             }
             Ok(Some(Ready { plan, outcome: Outcome::Published, proof })) => {
                 let changes = bounded(outline::changes(&self.plan, &plan));
                 let before = std::mem::replace(&mut self.plan, plan);
-                self.history.push(generation, before, self.plan.reload.keep);
-                self.held_back.clear();
-                self.guard =
-                    self.plan.reload.rollback.map(|allowed| Guard::new(self.publisher.current(), allowed));
+                self.try_again();
+                let (was, is) = (&before.inputs, &self.plan.inputs);
+                let is_renewal = was.digest_but_certificates() == is.digest_but_certificates();
+                // What is still looked at is so with other certificates: before it is what was before it.
+                let is_same_change = is_renewal && self.guard.is_some();
+                self.guard(!is_renewal || is_same_change);
+                if !is_same_change {
+                    self.history.push(generation, before, self.plan.reload.keep);
+                }
                 let new = Change::new(cause, Outcome::Published, self.generation());
                 let change = Change { changes, proof, ..new };
                 self.published(change, "a new configuration serves")
@@ -228,7 +255,9 @@ impl Reloader {
                     Mode::Asked => {
                         tracing::info!(cause, generation, "nothing has changed: what serves goes on")
                     }
-                    Mode::Changed => tracing::debug!(cause, generation, "nothing has changed"),
+                    Mode::Changed | Mode::Renewed => {
+                        tracing::debug!(cause, generation, "nothing has changed")
+                    }
                 }
                 if outcome == Outcome::Unchanged && mode != Mode::Dry {
                     self.board.unchanged(&change);
@@ -241,9 +270,45 @@ impl Reloader {
                     tracing::info!(cause, problems = change.problems.len(), "a dry run; it would be refused");
                     return change;
                 }
-                self.refused(change)
+                let change = self.refused(change);
+                match mode {
+                    Mode::Renewed => self.renew(cause, Which::Authority).await,
+                    _ => change,
+                }
             }
         }
+    }
+
+    /// Has what serves go on with the certificates that are in its files now.
+    async fn renew(&mut self, cause: &str, which: Which) -> Change {
+        let (generation, plan) = (self.generation(), self.plan.clone());
+        let renewed = tokio::task::spawn_blocking(move || renewal::renewed(&plan, which)).await;
+        let Some(mut plan) = renewed.ok().flatten() else {
+            return Change::new(cause, Outcome::Unchanged, generation);
+        };
+        let changes = bounded(outline::changes(&self.plan, &plan));
+        if let Err(problems) = self.publish(&mut plan, false).await {
+            return self.refused(Change { problems, ..Change::new(cause, Outcome::Refused, generation) });
+        }
+        self.plan = plan;
+        self.guard(self.guard.is_some());
+        let change = Change { changes, ..Change::new(cause, Outcome::Published, self.generation()) };
+        self.published(change, "what serves goes on with other certificates")
+    }
+
+    /// Looks at what is published now, if it may be taken back and is to be looked at.
+    fn guard(&mut self, is_looked_at: bool) {
+        let snapshot = self.publisher.current();
+        let allowed = self.plan.reload.rollback.filter(|_| is_looked_at);
+        self.guard = None;
+        snapshot.outcomes.watch(allowed.is_some());
+        self.guard = allowed.map(|allowed| Guard::new(snapshot, allowed));
+    }
+
+    /// What was refused or taken back may be looked at again.
+    fn try_again(&mut self) {
+        self.held_back.clear();
+        self.taken_back.clear();
     }
 
     /// None where it is known already that it is not to be published. Everything that is wrong, one line each, where it
@@ -259,23 +324,23 @@ impl Reloader {
             Err(report) => &report.inputs,
         };
         let digest = read.digest();
-        let known = self.held_back.contains(&digest);
+        let known = self.held_back.contains(&digest) || self.taken_back.contains(&read.digest_of_written());
         if mode != Mode::Dry {
             self.read = read.clone();
         }
         let serves = read.digest_of_served() == self.plan.inputs.digest_of_served();
         if let (Ok(loaded), true) = (&loaded, serves) {
             if mode != Mode::Dry {
-                self.held_back.clear();
+                self.try_again();
             }
             let (plan, proof) = (loaded.plan.clone(), Vec::new());
             return Ok(Some(Ready { plan, outcome: Outcome::Unchanged, proof }));
         }
         match mode {
-            Mode::Changed if known => return Ok(None),
-            Mode::Changed | Mode::Asked => {
+            Mode::Changed | Mode::Renewed if known => return Ok(None),
+            Mode::Changed | Mode::Renewed | Mode::Asked => {
                 if !known {
-                    self.held_back.clear();
+                    self.try_again();
                 }
                 // Until it is published.
                 self.held_back.insert(digest);
@@ -357,10 +422,14 @@ impl Reloader {
         if let Err(problems) = self.publish(&mut plan, false).await {
             return self.refused(refused(problems));
         }
-        self.publisher.current().outcomes.watch(false);
-        self.guard = None;
         self.held_back.insert(self.plan.inputs.digest());
+        let written = self.plan.inputs.digest_of_written();
+        // Not where only a certificate or a secret was taken back.
+        if written != plan.inputs.digest_of_written() {
+            self.taken_back.insert(written);
+        }
         self.plan = plan;
+        self.guard(false);
         self.history.back_to(earlier);
         let change = Change {
             changes,

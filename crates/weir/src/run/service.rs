@@ -1,13 +1,13 @@
 //! A weir that serves: what it is asked to do is done one after the other, until it is to end, or another process takes
 //! over.
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
 use weir_core::Server;
 use weir_core::server::{Drained, Stopper};
 
-use super::LAST_WORDS;
 use super::signals::{Asked, Logs, Signals};
+use super::{Failure, LAST_WORDS, open_admin};
 use crate::acme::Renewals;
 use crate::admin::{Admin, Board, Outcome, Upgrade};
 use crate::reload::{Ask, Order, Reloader};
@@ -29,6 +29,8 @@ pub(super) struct Service<'a> {
     pub(super) signals: Signals,
     /// What comes by the admin socket.
     pub(super) orders: Receiver<Order>,
+    /// For an admin socket that is opened again.
+    pub(super) sender: Sender<Order>,
     pub(super) logs: Logs<'a>,
 }
 
@@ -58,14 +60,16 @@ impl Told {
 impl Service<'_> {
     /// Serves until the end.
     pub(super) async fn run(mut self) -> Drained {
-        match self.supervisor.watchdog(self.server.publisher()) {
-            Ok(watchdog) => drop(tokio::spawn(watchdog)),
-            Err(error) => tracing::error!(%error, "the watchdog of the service manager cannot be told"),
-        }
+        let watchdog = match self.supervisor.watchdog(self.server.publisher()) {
+            Ok(watchdog) => Some(tokio::spawn(watchdog)),
+            Err(error) => {
+                tracing::error!(%error, "the watchdog of the service manager cannot be told");
+                None
+            }
+        };
         self.supervisor.ready(&self.state());
         let end = self.serve().await;
-        let Service { server, reloader, renewals, mut admin, supervisor, mut signals, orders, logs, .. } =
-            self;
+        let Service { server, reloader, renewals, admin, supervisor, mut signals, orders, logs, .. } = self;
         // Who waits for an answer is told that there will be none; and the store is free for the next process.
         drop((orders, renewals));
         let stopper = server.stopper();
@@ -82,11 +86,10 @@ impl Service<'_> {
             }
             End::Upgraded(successor, told) => {
                 let (pid, drain) = (successor.pid(), reloader.upgrade().drain);
-                for admin in &mut admin {
-                    admin.close().await;
+                if let Some(watchdog) = watchdog {
+                    // This process is not the service any more.
+                    watchdog.abort();
                 }
-                supervisor.main_process(pid);
-                successor.go().await;
                 tracing::info!(
                     pid,
                     ?drain,
@@ -125,7 +128,7 @@ impl Service<'_> {
                 // What changes while it is read is taken with the next round.
                 changed = watcher.changed() => Asked::Changed(changed.to_string()),
                 Some(order) = self.orders.recv() => order.into(),
-                cause = self.renewals.renewed() => Asked::Changed(cause),
+                cause = self.renewals.renewed() => Asked::Renewed(cause),
                 trouble = self.reloader.trouble() => Asked::TakeBack(trouble),
             };
             let asked = match asked {
@@ -176,7 +179,10 @@ impl Service<'_> {
             Err(error) => Err(vec![format!("cannot pass the listening sockets: {error}")]),
         };
         let problems = match begun {
-            Ok(successor) => return Some(End::Upgraded(Box::new(successor), told)),
+            Ok(successor) => match self.let_go(successor).await {
+                Ok(successor) => return Some(End::Upgraded(Box::new(successor), told)),
+                Err(problem) => vec![problem],
+            },
             Err(problems) => problems,
         };
         for problem in &problems {
@@ -188,6 +194,34 @@ impl Service<'_> {
         self.supervisor.status(&format!("{}; the last upgrade failed", self.state()));
         told.tell(upgrade);
         None
+    }
+
+    /// Leaves the admin socket and the store of certificates to the next process, unless it has ended.
+    async fn let_go(&mut self, mut successor: Successor) -> Result<Successor, String> {
+        for admin in &mut self.admin {
+            admin.close().await;
+        }
+        self.renewals.stop().await;
+        let gone = match successor.check() {
+            Ok(()) => {
+                // Before that one says that it is ready: only the main process is listened to.
+                self.supervisor.main_process(successor.pid());
+                let gone = successor.go().await;
+                if gone.is_err() {
+                    self.supervisor.main_process(std::process::id());
+                }
+                gone
+            }
+            ended => ended,
+        };
+        let Err(problem) = gone else { return Ok(successor) };
+        let opened = open_admin(self.reloader.plan(), &self.board, &self.sender);
+        match opened {
+            Ok(admin) => self.admin = admin,
+            Err(Failure { message, .. }) => tracing::error!("{message}"),
+        }
+        self.renewals.start_again();
+        Err(problem)
     }
 }
 
@@ -215,6 +249,7 @@ async fn carry_out(asked: Asked, reloader: &mut Reloader) {
     match asked {
         Asked::Stop(_) | Asked::Upgrade(..) => {}
         Asked::Changed(cause) => drop(reloader.changed(&cause).await),
+        Asked::Renewed(cause) => drop(reloader.renewed(&cause).await),
         Asked::Reload(cause) => drop(reloader.asked(cause, Ask::Reload).await),
         Asked::TakeBack(trouble) => drop(reloader.take_back(trouble).await),
         Asked::Change(ask, answer) => {

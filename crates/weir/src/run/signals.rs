@@ -33,6 +33,8 @@ pub(super) enum Asked {
     Reload(&'static str),
     /// The same because of what has changed.
     Changed(String),
+    /// To serve a certificate that an authority has signed, and which.
+    Renewed(String),
     /// What came by the admin socket.
     Change(Ask, oneshot::Sender<Change>),
     /// To have another binary take over, why, and where what comes of it is told.

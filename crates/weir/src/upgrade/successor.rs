@@ -210,17 +210,68 @@ impl Successor {
         self.process.pid
     }
 
-    /// Tells it that this process lets go, and waits for a moment until it can be asked by `weir status`. From now on it
-    /// lives whatever becomes of this process.
-    pub async fn go(mut self) {
+    /// Whether it is still there.
+    ///
+    /// # Errors
+    /// When it has ended: what is said of that.
+    pub fn check(&mut self) -> Result<(), String> {
+        let ended = self.process.child.try_wait().transpose();
+        ended.map_or(Ok(()), |ended| Err(ended_early("the new process", ended)))
+    }
+
+    /// Tells it that this process lets go, and waits for a moment until it can be asked by `weir status`. It lives then,
+    /// whatever becomes of this process.
+    ///
+    /// # Errors
+    /// When it has ended: what is said of that.
+    pub async fn go(&mut self) -> Result<(), String> {
         self.process.may_live = true;
         let settled = async {
             self.stream.get_mut().write_all(Word::Go.line().as_bytes()).await?;
             hear(&mut self.stream).await
         };
         match timeout(SETTLE, settled).await {
-            Ok(Ok(Word::Settled)) => {}
-            other => tracing::warn!(?other, "the new process serves, but does not say that it can be asked"),
+            Ok(Ok(Word::Settled)) => return Ok(()),
+            Ok(Err(_)) => {
+                // A process that ends lets go of this before it is gone.
+                if let Ok(ended) = timeout(FAREWELL, self.process.child.wait()).await {
+                    return Err(ended_early("the new process", ended));
+                }
+            }
+            _ => {}
         }
+        tracing::warn!("the new process serves, but does not say that it can be asked");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn go(script: &str, there: impl AsyncFnOnce(UnixStream)) -> Result<(), String> {
+        let child = Command::new("sh").args(["-c", script]).kill_on_drop(true).spawn().expect("a shell");
+        let pid = child.id().expect("it was just started");
+        let (stream, other) = UnixStream::pair().expect("a pair");
+        let process = Started { child, pid, may_live: false };
+        let mut successor = Successor { process, stream: BufReader::new(stream) };
+        tokio::join!(successor.go(), there(other)).0
+    }
+
+    #[tokio::test]
+    async fn one_that_has_ended_does_not_serve() {
+        assert_eq!(
+            go("exit 7", async |other| drop(other)).await,
+            Err("the new process ended before it served: exit status: 7".to_owned())
+        );
+        let settles = async |mut other: UnixStream| {
+            other.write_all(Word::Settled.line().as_bytes()).await.expect("it is read");
+        };
+        assert_eq!(go("exec sleep 60", settles).await, Ok(()));
+        assert_eq!(
+            go("exec sleep 60", async |other| drop(other)).await,
+            Ok(()),
+            "it may be there all the same"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use notify::EventKind;
 use notify::event::ModifyKind;
 
-use crate::config::inputs::{Inputs, Listing};
+use crate::config::inputs::{Inputs, Listing, matters};
 
 /// The most links on the way to a file, as in the kernel.
 const LINKS: usize = 40;
@@ -130,23 +130,6 @@ fn parts(path: &Path) -> Vec<OsString> {
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     };
     path.components().rev().filter_map(part).collect()
-}
-
-/// Whether an entry of a folder may be one that is looked for. Hidden ones are never; editors name their temporary files
-/// otherwise.
-fn matters(listing: Listing, name: &OsStr) -> bool {
-    let bytes = name.as_encoded_bytes();
-    if bytes.starts_with(b".") {
-        return false;
-    }
-    match listing {
-        Listing::Configs => bytes.ends_with(b".toml"),
-        // What has no extension may be a folder.
-        Listing::Scripts => {
-            !bytes.contains(&b'.') || bytes.ends_with(b".lua") && !bytes.ends_with(b"_test.lua")
-        }
-        Listing::Tests => !bytes.contains(&b'.') || bytes.ends_with(b".lua"),
-    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ pub fn lower(
         plugins: Vec::new(),
         broken_plugins: Vec::new(),
         certificate_files: HashMap::new(),
+        key_files: HashMap::new(),
         acme: None,
         placeholders: Vec::new(),
     };
@@ -138,6 +139,7 @@ pub fn lower(
     plan.acme = lower.acme_settings();
     plan.placeholders = std::mem::take(&mut lower.placeholders);
     plan.certificate_files = lower.certificate_files;
+    plan.key_files = lower.key_files;
     plan.plugins = lower.plugins;
     plan
 }
@@ -157,6 +159,8 @@ pub struct Lower<'a> {
     broken_plugins: Vec<PathBuf>,
     /// Files of certificates, by their fingerprint.
     certificate_files: HashMap<String, PathBuf>,
+    /// Of certificates in files, where the key is in another.
+    key_files: HashMap<PathBuf, PathBuf>,
     /// The authority that is asked for certificates, and what was wanted of it so far.
     acme: Option<Settings>,
     /// Certificates that weir made until those are there.

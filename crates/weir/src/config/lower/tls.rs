@@ -10,7 +10,7 @@ use weir_core::spec::{self, ListenAddress};
 use super::{Lower, all, arc};
 use crate::certs::{self, CertError};
 use crate::config::document::At;
-use crate::config::inputs::Kind;
+use crate::config::inputs::{Kind, SYSTEM_AUTHORITIES};
 use crate::config::raw;
 
 impl Lower<'_> {
@@ -96,6 +96,9 @@ impl Lower<'_> {
         let loaded = certs::load_certificate(&cert_path, &key_path);
         if let Ok(certificate) = &loaded {
             self.note_file(certificate, cert_path.clone());
+            if key_path != cert_path {
+                self.key_files.insert(cert_path.clone(), key_path.clone());
+            }
         }
         // Which of the two is wrong is told by the file that the error names.
         let at = match &loaded {
@@ -140,7 +143,7 @@ impl Lower<'_> {
         let mut keys: Vec<&[u8]> =
             roots.roots.iter().map(|root| root.subject_public_key_info.as_ref()).collect();
         keys.sort_unstable();
-        self.report.inputs.other("authorities of the system", &keys.concat());
+        self.report.inputs.other(SYSTEM_AUTHORITIES, &keys.concat());
         Some(roots)
     }
 
