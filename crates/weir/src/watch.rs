@@ -6,11 +6,13 @@ mod places;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
@@ -21,6 +23,8 @@ use places::Places;
 const QUIET: Duration = Duration::from_millis(100);
 /// A change is taken after so long, quiet or not.
 const LONGEST: Duration = Duration::from_secs(1);
+/// The same while somebody has a file open that is being written: half of it must not be taken for the whole.
+const WRITING: Duration = Duration::from_secs(5);
 
 /// Tells when something that was read has changed.
 pub struct Watcher {
@@ -69,6 +73,8 @@ struct Seen {
     changed: Changed,
     first: Instant,
     last: Instant,
+    /// Files that somebody is writing to.
+    written: BTreeSet<PathBuf>,
 }
 
 impl Watcher {
@@ -136,14 +142,16 @@ impl Watcher {
         loop {
             let until = {
                 let mut state = self.heard.lock();
-                let due = |seen: &Seen| (seen.last + QUIET).min(seen.first + LONGEST);
-                match state.seen.take_if(|seen| due(seen) <= Instant::now()) {
+                match state.seen.take_if(|seen| seen.due() <= Instant::now()) {
                     Some(seen) => return seen.changed,
-                    None => state.seen.as_ref().map(due),
+                    None => state.seen.as_ref().map(Seen::due),
                 }
             };
             match until {
-                Some(until) => tokio::time::sleep_until(until.into()).await,
+                // It may be sooner: when a file is closed.
+                Some(until) => {
+                    let _ = tokio::time::timeout_at(until.into(), self.heard.woken.notified()).await;
+                }
                 None => self.heard.woken.notified().await,
             }
         }
@@ -181,7 +189,23 @@ impl Heard {
         };
         if let Some(path) = first {
             self.changed(path);
+            self.follow_writers(&event);
         }
+    }
+
+    /// Keeps in mind who has not closed yet what is being written.
+    fn follow_writers(&self, event: &Event) {
+        let mut state = self.lock();
+        let Some(seen) = &mut state.seen else { return };
+        for path in &event.paths {
+            if begins_to_write(&event.kind, path) {
+                seen.written.insert(path.clone());
+            } else if !matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) {
+                seen.written.remove(path);
+            }
+        }
+        drop(state);
+        self.woken.notify_one();
     }
 
     fn changed(&self, path: PathBuf) {
@@ -193,11 +217,37 @@ impl Heard {
                 seen.changed.more |= seen.changed.path != path;
             }
             None => {
-                state.seen = Some(Seen { changed: Changed { path, more: false }, first: now, last: now });
+                state.seen = Some(Seen {
+                    changed: Changed { path, more: false },
+                    first: now,
+                    last: now,
+                    written: BTreeSet::new(),
+                });
             }
         }
         drop(state);
         self.woken.notify_one();
+    }
+}
+
+/// Whether somebody has a file open to write to it, whose closing will be told, too. Links are whole at once.
+fn begins_to_write(kind: &EventKind, path: &Path) -> bool {
+    let tells_of_closing = cfg!(target_os = "linux");
+    let is_file = || fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1);
+    match kind {
+        EventKind::Modify(ModifyKind::Data(_)) => tells_of_closing,
+        EventKind::Create(_) => tells_of_closing && is_file(),
+        _ => false,
+    }
+}
+
+impl Seen {
+    /// When it is told.
+    fn due(&self) -> Instant {
+        match self.written.is_empty() {
+            true => (self.last + QUIET).min(self.first + LONGEST),
+            false => self.first + WRITING,
+        }
     }
 }
 

@@ -53,6 +53,29 @@ fn saves_of_every_kind_are_heard() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_is_being_written_is_waited_for() {
+    use std::io::Write as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weir.toml");
+    fs::write(&path, "0").expect("it can be written");
+    let mut watcher = Watcher::new();
+    watcher.follow(vec![read(&[&path])]);
+    let mut file = fs::File::create(&path).expect("it can be opened");
+    file.write_all(b"half").expect("it can be written");
+    block_on(async {
+        // Longer than the longest wait for quiet.
+        let early = tokio::time::timeout(LONGEST + QUIET, watcher.changed()).await;
+        assert!(early.is_err(), "half a file was told of");
+    });
+    file.write_all(b" and half").expect("it can be written");
+    drop(file);
+    block_on(watcher.changed());
+    assert_eq!(fs::read(&path).expect("it is there"), b"half and half");
+}
+
+#[test]
 fn a_link_to_a_folder_that_is_swapped_is_heard_again_and_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
