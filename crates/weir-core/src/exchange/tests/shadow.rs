@@ -29,11 +29,11 @@ fn shadow(publisher: &Publisher, spec: &Spec) -> Arc<Shadow> {
     Arc::new(Shadow::new(spec, &current, |plugin| Some(plugin.clone()), WHOLE).unwrap())
 }
 
-/// Waits until so many requests were judged.
+/// Waits until so many requests were judged, those not counted that wait.
 async fn judged(shadow: &Shadow, n: u64) -> Figures {
     loop {
         let figures = shadow.figures();
-        if figures.judged >= n {
+        if figures.judged - figures.waiting >= n {
             return figures;
         }
         tokio::task::yield_now().await;
