@@ -26,11 +26,7 @@ timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}''',
 
     def many(self):
         """1,000 routes and 50 scripts, each another than in the generation before."""
-        with open(f"{self.dir}/route.lua") as f:
-            script = f.read()
-        for i in range(50):
-            with open(f"{self.run}/{i}.lua", "w") as f:
-                f.write(f"-- generation {self.generation}\n{script}")
+        self.scripts(50)
         routes = "".join(f'''
 [[routes]]
 name = "r{i}"

@@ -12,7 +12,7 @@ pub mod sniff;
 mod tickets;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::sync::{Arc, LazyLock};

@@ -161,7 +161,7 @@ const AGAIN: [&str; 4] =
     ["--exact", "--nocapture", "--include-ignored", "acme::store::tests::a_process_that_writes"];
 
 #[test]
-#[ignore = "a part of other tests"]
+#[ignore = "the child of the two tests below, which run it: one kills it while it writes, one fills its disk"]
 fn a_process_that_writes() {
     let Some(folder) = std::env::var_os(WRITE_INTO).map(PathBuf::from) else { return };
     let store = Store::open(&folder).unwrap();

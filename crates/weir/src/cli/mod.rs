@@ -179,6 +179,11 @@ fn names(plugins: &[Arc<dyn Plugin>]) -> String {
     plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// Lines under a first one.
+fn indented<'a>(lines: impl IntoIterator<Item = &'a String>) -> String {
+    lines.into_iter().map(|line| format!("  {}\n", line.replace('\n', "\n  "))).collect()
+}
+
 /// Tells what cannot be, and the exit code for that.
 fn refuse(message: &str) -> ExitCode {
     use std::io::Write;

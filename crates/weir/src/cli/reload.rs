@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::ask::{At, EXIT_REFUSED};
-use super::print;
+use super::{indented, print};
 use crate::admin::{Change, Outcome};
 
 /// After `--help`.
@@ -79,11 +79,7 @@ fn text(change: &Change) -> String {
         (Outcome::Refused, _) => format!("refused: generation {generation} goes on"),
         (Outcome::Possible, _) => "it could serve; what would change:".to_owned(),
     };
-    let mut text = head + "\n";
-    for line in change.changes.iter().chain(&change.proof).chain(&change.problems) {
-        text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
-    }
-    text
+    head + "\n" + &indented(change.changes.iter().chain(&change.proof).chain(&change.problems))
 }
 
 #[cfg(test)]

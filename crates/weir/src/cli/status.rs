@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::ask::{At, EXIT_REFUSED, now};
-use super::print;
+use super::{indented, print};
 use crate::admin::{self, Outcome, Status};
 use crate::expiry;
 
@@ -115,9 +115,7 @@ fn text(status: &Status, now: u64) -> String {
         let more = change.changes.len().saturating_sub(SHOWN);
         let more = (more > 0).then(|| format!("and {more} more"));
         let lines = change.changes.iter().take(SHOWN).chain(&more).chain(&change.proof);
-        for line in lines.chain(&change.problems) {
-            text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
-        }
+        text.push_str(&indented(lines.chain(&change.problems)));
     }
     if let Some(upgrade) = &status.last_upgrade {
         let when = ago(upgrade.at);
@@ -125,9 +123,7 @@ fn text(status: &Status, now: u64) -> String {
             "last upgrade {when} ago ({}): it failed: this process goes on\n",
             upgrade.cause
         ));
-        for line in &upgrade.problems {
-            text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
-        }
+        text.push_str(&indented(&upgrade.problems));
     }
     text
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::ask::{At, EXIT_REFUSED};
-use super::print;
+use super::{indented, print};
 use crate::admin;
 
 /// After `--help`.
@@ -44,14 +44,11 @@ impl Upgrade {
 
 /// As people read it.
 fn text(upgrade: &admin::Upgrade) -> String {
-    let mut text = match upgrade.pid {
+    let head = match upgrade.pid {
         Some(pid) => format!("process {pid} serves\n"),
         None => "the new process could not serve: the old one goes on\n".to_owned(),
     };
-    for line in &upgrade.problems {
-        text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
-    }
-    text
+    head + &indented(&upgrade.problems)
 }
 
 #[cfg(test)]

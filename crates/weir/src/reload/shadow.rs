@@ -76,19 +76,25 @@ pub(super) async fn shadow(
         if left.is_zero() {
             break;
         }
-        // Once there are too many failures, nothing is waited for.
+        // Once there are too many failures, the time is over. What is under way then mends nothing; it is waited for so that
+        // the figures are whole.
         if is_enough(&figures, asked) && asked.errors.is_exceeded(figures.failed, figures.judged) {
-            return judge(&figures, asked);
+            let refused = judge(&figures, asked);
+            return judge(&settled(&serving, &next).await, asked).and(refused);
         }
         tokio::time::sleep(LOOK.min(left)).await;
     }
-    // What has only just begun tells nothing: it gets a moment to end.
+    judge(&settled(&serving, &next).await, asked)
+}
+
+/// The figures once nothing is under way: what has only just begun tells nothing, and gets a moment to end.
+async fn settled(serving: &Snapshot, next: &Shadow) -> Figures {
     serving.trials.end();
     let over = Instant::now();
     while next.figures().waiting > 0 && over.elapsed() < LAST {
         tokio::time::sleep(LOOK / 10).await;
     }
-    judge(&next.figures(), asked)
+    next.figures()
 }
 
 /// Tries nothing on this snapshot any more when it is dropped.

@@ -1,62 +1,14 @@
 //! Tickets of TLS when another snapshot is published: a real client on a whole server.
 
-use std::time::SystemTime;
-
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
-};
 use rustls::client::Resumption;
-use rustls::pki_types::{CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use super::*;
-use crate::spec::{Certificate, ClientAuth, ClientAuthHeaders, ClientAuthMode, ServerTls, TlsVersion};
+use crate::spec::{ClientAuth, ClientAuthHeaders, ClientAuthMode, ServerTls, TlsVersion};
 use crate::tls::provider;
-
-/// An authority.
-struct Ca(CertifiedIssuer<'static, KeyPair>);
-
-impl Ca {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Ca(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        roots
-    }
-
-    /// A fresh key, and a certificate for this name.
-    fn issue(&self, name: &str) -> Arc<CertifiedKey> {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().unwrap();
-        let der = params.signed_by(&key, &self.0).unwrap().der().clone();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Arc::new(CertifiedKey::from_der(vec![der], key, &provider()).unwrap())
-    }
-
-    /// A list on which nobody is.
-    fn crl(&self) -> CertificateRevocationListDer<'static> {
-        let now = SystemTime::now();
-        let params = CertificateRevocationListParams {
-            this_update: now.into(),
-            next_update: (now + Duration::from_secs(3600)).into(),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.0).unwrap().der().clone()
-    }
-}
+use crate::tls::tests::Ca;
 
 /// A server for `a.test` whose clients have certificates of an authority.
 struct World {
@@ -68,14 +20,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let clients = Ca::new("clients");
-        World { servers: Ca::new("servers"), alice: clients.issue("alice.test"), clients }
+        World { servers: Ca::new("servers"), alice: clients.client("alice.test", 1), clients }
     }
 
     /// TLS with a fresh certificate; clients are asked for theirs by these.
     fn tls(&self, client_auth: Vec<ClientAuth>) -> ServerTls {
-        let names = vec![HostPattern::Exact("a.test".into())];
         ServerTls {
-            certificates: vec![Certificate { key: self.servers.issue("a.test"), names }],
+            certificates: vec![self.servers.server(&["a.test"])],
             default_certificate: None,
             min_version: TlsVersion::Tls12,
             alpn: Vec::new(),
@@ -90,7 +41,7 @@ impl World {
         ClientAuth {
             names: Vec::new(),
             mode,
-            roots: Arc::new(self.clients.roots()),
+            roots: self.clients.roots(),
             crls: Vec::new(),
             headers: ClientAuthHeaders::default(),
         }
@@ -129,9 +80,9 @@ fn tickets_survive_a_swap_of_certificates_and_no_change_of_who_may_come() {
     let world = World::new();
     let (optional, required) = (ClientAuthMode::Optional, ClientAuthMode::Required);
     let mut revocable = world.auth(required);
-    revocable.crls = vec![world.clients.crl()];
+    revocable.crls = vec![world.clients.crl(&[])];
     let mut wider = world.auth(required);
-    let mut roots = world.clients.roots();
+    let mut roots = RootCertStore::clone(&world.clients.roots());
     roots.add(Ca::new("more").0.der().clone()).unwrap();
     wider.roots = Arc::new(roots);
     // Each comes after the one before it. Every one has a certificate and a key of its own.
@@ -170,7 +121,7 @@ fn a_ticket_of_a_policy_that_was_gone_is_worth_nothing_when_it_comes_back() {
     let world = World::new();
     let with = vec![world.auth(ClientAuthMode::Required)];
     let mut stricter = with.clone();
-    stricter[0].crls = vec![world.clients.crl()];
+    stricter[0].crls = vec![world.clients.crl(&[])];
     let mut spec = greeting(|main| main.tls = Some(world.tls(with.clone())));
     let server = Running::new(&spec, 2);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

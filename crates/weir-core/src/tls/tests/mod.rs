@@ -27,10 +27,10 @@ use crate::net::{Rewind, Socket};
 use crate::spec::{Certificate, ClientAuth, ClientAuthHeaders, ClientAuthMode, HostPattern, ServerTls};
 
 /// An authority.
-struct Ca(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Ca {
         Ca(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         Arc::new(roots)
@@ -57,15 +57,15 @@ impl Ca {
         Arc::new(CertifiedKey::from_der(vec![der], key, &provider()).unwrap())
     }
 
-    fn server(&self, names: &[&str]) -> Certificate {
+    pub(crate) fn server(&self, names: &[&str]) -> Certificate {
         Certificate { key: self.issue(names, 1, KeyPair::generate().unwrap()), names: patterns(names) }
     }
 
-    fn client(&self, name: &str, serial: u64) -> Arc<CertifiedKey> {
+    pub(crate) fn client(&self, name: &str, serial: u64) -> Arc<CertifiedKey> {
         self.issue(&[name], serial, KeyPair::generate().unwrap())
     }
 
-    fn crl(&self, revoked: &[u64]) -> CertificateRevocationListDer<'static> {
+    pub(crate) fn crl(&self, revoked: &[u64]) -> CertificateRevocationListDer<'static> {
         let now = SystemTime::now();
         let revoked_certs = revoked.iter().map(|&serial| RevokedCertParams {
             serial_number: SerialNumber::from(serial),
