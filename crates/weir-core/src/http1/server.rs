@@ -64,11 +64,10 @@ impl Server<'_> {
             // The server itself is gone when this fails: as good as draining.
             let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
         });
-        let mut stage = self.session.census.stage();
         // Once is enough for the task to be woken when the stage is another.
         let _ = poll_fn(|cx| Poll::Ready(draining.as_mut().poll(cx))).await;
         loop {
-            let next = match self.read_head(draining.as_mut(), &mut stage).await {
+            let next = match self.read_head(draining.as_mut()).await {
                 Ok(Some(head)) => self.exchange(head).await,
                 Ok(None) => return None,
                 Err(error) => self.refuse(error).await,
@@ -89,7 +88,6 @@ impl Server<'_> {
     async fn read_head(
         &mut self,
         mut draining: Pin<&mut impl Future<Output = ()>>,
-        stage: &mut Stage,
     ) -> Result<Option<RequestHead>, Error> {
         let (link, deadline) = (&self.link, &mut self.deadline);
         let limits = &self.session.listener.spec.http;
@@ -106,13 +104,9 @@ impl Server<'_> {
             if let Poll::Ready(head) = reader.poll(cx, &mut link.borrow_mut()) {
                 return Poll::Ready(head);
             }
-            let now = reader.census.stage();
-            if now != *stage {
-                // The waker was used up.
-                *stage = now;
-                if draining.as_mut().poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
+            // The waker was used up by the change to this stage. (Past it there is nothing to be told any more.)
+            if reader.census.stage() == Stage::Leaving && draining.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
             }
             let begun = !link.borrow().input.is_empty();
             if reader.begun != Some(begun) {

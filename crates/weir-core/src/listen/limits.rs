@@ -88,6 +88,7 @@ impl Census {
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
+        // First, so that who is woken sees it.
         self.stage_now.store(stage as u8, Ordering::Release);
         self.stage.send_replace(stage);
     }
