@@ -159,11 +159,13 @@ fn a_server_that_cannot_take_over_changes_nothing() {
 fn what_was_handed_over_can_be_hurried() {
     for stop in [false, true] {
         let mut running = Running::new(&greeting(|_| ()), 2);
-        let mut client = running.connect();
+        let (mut client, address) = (running.connect(), running.address("main"));
         expect(&mut client, "hello");
         let server = running.server.take().unwrap();
         let stopper = server.stopper();
         let handed = std::thread::spawn(move || block_on(server.hand_over(LONG)));
+        // It is being handed over once nobody listens there any more.
+        while TcpListener::bind(address).is_err() {}
         echoes(&mut client, "goes on");
         if stop {
             stopper.stop();
