@@ -354,6 +354,7 @@ impl Functions {
             log: self.log.is_some(),
             timer: self.timer.is_some(),
             tick: self.tick.is_some().then_some(self.tick_every),
+            ..Hooks::default()
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! In reading order: [`plugin`] (what an engine implements), [`policy`] (what a plugin may use and do),
 //! [`verdict`] (what a hook returns), [`exchange`], [`content`] and [`connection`] (what a hook sees), [`lend`] (how it gets to
-//! see that), [`message`] (the rules of reading and changing messages), [`settings`] (what a plugin is configured
+//! see that), [`message`] (the rules of reading and changing messages), [`websocket`] (frames, and the relays that they pass), [`settings`] (what a plugin is configured
 //! with), [`services`] and [`timers`] (what it is lent), [`namespace`] (whose values are whose), [`secrets`] (what it
 //! alone is told), [`native`] (plugins as Rust closures), [`scenario`] (exchanges of tests).
 
@@ -28,6 +28,7 @@ pub mod services;
 pub mod settings;
 pub mod timers;
 pub mod verdict;
+pub mod websocket;
 
 pub use connection::{ClientCertificate, Connection, Peer, Tls};
 pub use content::{Content, Source};
@@ -35,8 +36,9 @@ pub use error::Error;
 pub use exchange::{Captures, Exchange, Phase};
 pub use lend::{ConnectionLoan, Held, Loan, Slot};
 pub use namespace::Namespace;
-pub use plugin::{Flow, Hooks, Instance, Plugin, PluginError, Step, Visit};
+pub use plugin::{Flow, Hooks, Instance, Plugin, PluginError, Step, Talk, Visit};
 pub use policy::{Grants, Limits, OnFailure, Policy};
 pub use secrets::Secrets;
 pub use timers::Timers;
 pub use verdict::{Candidate, ConnectVerdict, Piece, Reply, Selection, Target, Verdict};
+pub use websocket::WebSocket;

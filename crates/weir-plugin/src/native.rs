@@ -7,15 +7,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::message::headers::Side;
+use crate::websocket::{Closed, Frame, FrameVerdict, Watch};
 use crate::{
     ConnectVerdict, Connection, Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy,
-    Selection, Step, Target, Verdict, Visit,
+    Selection, Step, Talk, Target, Verdict, Visit, WebSocket,
 };
 
 type ConnectHook = dyn Fn(&Connection) -> ConnectVerdict + Send + Sync;
 type RequestHook = dyn Fn(&mut Exchange) -> Verdict + Send + Sync;
 type SelectHook = dyn Fn(&mut Exchange, &Selection) -> Target + Send + Sync;
 type BodyHook = dyn Fn(Bytes, bool) -> Piece + Send + Sync;
+type WebSocketHook = dyn Fn(&mut Exchange, &WebSocket, Watch) -> Watch + Send + Sync;
+type FrameHook = dyn Fn(&Frame, &WebSocket) -> FrameVerdict + Send + Sync;
+type CloseHook = dyn Fn(&Closed, &WebSocket) + Send + Sync;
 type LogHook = dyn Fn(&Exchange) + Send + Sync;
 
 /// A plugin made of closures.
@@ -38,6 +42,10 @@ pub struct Native {
     select: Option<Arc<SelectHook>>,
     response: Option<Arc<RequestHook>>,
     response_body: Option<Arc<BodyHook>>,
+    websocket: Option<Arc<WebSocketHook>>,
+    frame: Option<Arc<FrameHook>>,
+    message: Option<Arc<FrameHook>>,
+    close: Option<Arc<CloseHook>>,
     log: Option<Arc<LogHook>>,
 }
 
@@ -53,6 +61,10 @@ impl Native {
             select: None,
             response: None,
             response_body: None,
+            websocket: None,
+            frame: None,
+            message: None,
+            close: None,
             log: None,
         }
     }
@@ -105,6 +117,39 @@ impl Native {
         self
     }
 
+    /// Sets [`Visit::on_websocket`].
+    pub fn on_websocket(
+        mut self,
+        hook: impl Fn(&mut Exchange, &WebSocket, Watch) -> Watch + Send + Sync + 'static,
+    ) -> Self {
+        self.websocket = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets [`Talk::on_frame`].
+    pub fn on_frame(
+        mut self,
+        hook: impl Fn(&Frame, &WebSocket) -> FrameVerdict + Send + Sync + 'static,
+    ) -> Self {
+        self.frame = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets [`Talk::on_message`].
+    pub fn on_message(
+        mut self,
+        hook: impl Fn(&Frame, &WebSocket) -> FrameVerdict + Send + Sync + 'static,
+    ) -> Self {
+        self.message = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets [`Talk::on_close`].
+    pub fn on_close(mut self, hook: impl Fn(&Closed, &WebSocket) + Send + Sync + 'static) -> Self {
+        self.close = Some(Arc::new(hook));
+        self
+    }
+
     /// Sets [`Visit::on_log`].
     pub fn on_log(mut self, hook: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
         self.log = Some(Arc::new(hook));
@@ -132,6 +177,11 @@ impl Plugin for Native {
             response: self.response.is_some(),
             response_body: self.response_body.is_some(),
             log: self.log.is_some(),
+            websocket: self.websocket.is_some(),
+            frame: self.frame.is_some(),
+            message: self.message.is_some(),
+            close: self.close.is_some(),
+            migrate: false,
             timer: false,
             tick: None,
         }
@@ -184,6 +234,20 @@ impl Visit for NativeVisit {
         hook.clone().map(|hook| Box::new(NativeFlow(hook)) as Box<dyn Flow>)
     }
 
+    fn on_websocket<'a>(
+        &'a mut self,
+        exchange: &'a mut Held,
+        ws: &'a Rc<WebSocket>,
+        has: Watch,
+    ) -> Step<'a, Result<Watch, String>> {
+        Step::Done(Ok(self.0.websocket.as_ref().map_or(has, |hook| hook(exchange, ws, has))))
+    }
+
+    fn talk(&mut self, ws: &Rc<WebSocket>) -> Option<Rc<dyn Talk>> {
+        let (native, ws) = (self.0.clone(), ws.clone());
+        native.hooks().is_for_relays().then(|| Rc::new(NativeTalk { native, ws }) as Rc<dyn Talk>)
+    }
+
     fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
         if let Some(hook) = &self.0.log {
             hook(exchange);
@@ -198,5 +262,30 @@ struct NativeFlow(Arc<BodyHook>);
 impl Flow for NativeFlow {
     fn piece(&mut self, piece: Bytes, last: bool) -> Step<'static, Piece> {
         Step::Done((self.0)(piece, last))
+    }
+}
+
+/// A plugin made of closures, on one relay.
+struct NativeTalk {
+    native: Rc<Native>,
+    ws: Rc<WebSocket>,
+}
+
+impl Talk for NativeTalk {
+    fn on_frame(&self, frame: Frame) -> Step<'static, FrameVerdict> {
+        let hook = self.native.frame.as_ref();
+        Step::Done(hook.map_or(FrameVerdict::Forward, |hook| hook(&frame, &self.ws)))
+    }
+
+    fn on_message(&self, message: Frame) -> Step<'static, FrameVerdict> {
+        let hook = self.native.message.as_ref();
+        Step::Done(hook.map_or(FrameVerdict::Forward, |hook| hook(&message, &self.ws)))
+    }
+
+    fn on_close(&self, closed: Closed) -> Step<'static, Result<(), String>> {
+        if let Some(hook) = &self.native.close {
+            hook(&closed, &self.ws);
+        }
+        Step::Done(Ok(()))
     }
 }

@@ -10,7 +10,10 @@ use bytes::Bytes;
 
 use crate::message::headers::Side;
 use crate::services::Services;
-use crate::{ConnectVerdict, Connection, Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict};
+use crate::websocket::{Closed, Frame, FrameVerdict, Watch};
+use crate::{
+    ConnectVerdict, Connection, Exchange, Held, Piece, Policy, Selection, Target, Timers, Verdict, WebSocket,
+};
 
 /// The hooks that a plugin wants. One that is not wanted is never called and costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,16 @@ pub struct Hooks {
     pub response_body: bool,
     /// [`Visit::on_log`].
     pub log: bool,
+    /// [`Visit::on_websocket`].
+    pub websocket: bool,
+    /// [`Talk::on_frame`].
+    pub frame: bool,
+    /// [`Talk::on_message`].
+    pub message: bool,
+    /// [`Talk::on_close`].
+    pub close: bool,
+    /// [`Visit::on_migrate`].
+    pub migrate: bool,
     /// [`Instance::on_timer`].
     pub timer: bool,
     /// [`Instance::on_tick`], so often; at least every second.
@@ -74,7 +87,12 @@ impl Hooks {
     /// Whether there is one that runs for the requests of a route.
     pub fn is_for_routes(&self) -> bool {
         let body = self.request_body || self.response_body;
-        self.request || self.select_upstream || self.response || self.log || body
+        self.request || self.select_upstream || self.response || self.log || body || self.is_for_relays()
+    }
+
+    /// Whether there is one for which the frames of WebSockets are read.
+    pub fn is_for_relays(&self) -> bool {
+        self.websocket || self.frame || self.message || self.close
     }
 }
 
@@ -150,6 +168,35 @@ pub trait Visit {
         None
     }
 
+    /// The exchange has become a WebSocket relay, whose frames are not read before this has come to its end. What the
+    /// plugin wants to see of it; where it has no such hook, what [`Hooks`] say.
+    fn on_websocket<'a>(
+        &'a mut self,
+        _exchange: &'a mut Held,
+        _ws: &'a Rc<WebSocket>,
+        has: Watch,
+    ) -> Step<'a, Result<Watch, String>> {
+        Step::Done(Ok(has))
+    }
+
+    /// The plugin on the relay, asked for after [`Visit::on_websocket`] or [`Visit::on_migrate`]. `None` where it wants
+    /// none of [`Talk`].
+    fn talk(&mut self, _ws: &Rc<WebSocket>) -> Option<Rc<dyn Talk>> {
+        None
+    }
+
+    /// Instead of [`Visit::on_websocket`]: the relay was another generation's, whose plugin of this name has saved this of
+    /// its state. On an error the relay stays with the other.
+    fn on_migrate<'a>(
+        &'a mut self,
+        _exchange: &'a mut Held,
+        _ws: &'a Rc<WebSocket>,
+        _saved: Bytes,
+        has: Watch,
+    ) -> Step<'a, Result<Watch, String>> {
+        Step::Done(Ok(has))
+    }
+
     /// Exactly once when the exchange has ended, also after a client abort.
     fn on_log<'a>(&'a mut self, _exchange: &'a mut Held) -> Step<'a, Result<(), String>> {
         Step::Done(Ok(()))
@@ -161,4 +208,30 @@ pub trait Flow {
     /// The next piece, without its content coding where that is one that is known; in the end once more, with `last`
     /// and no bytes. Not called again before what it returned has come to its end.
     fn piece(&mut self, piece: Bytes, last: bool) -> Step<'static, Piece>;
+}
+
+/// A plugin on a WebSocket relay. Each direction is on its own: a hook that waits holds back what follows in its
+/// direction, and nothing else. All but [`Talk::on_close`] may therefore be called for one direction while a call for the
+/// other waits.
+pub trait Talk {
+    /// A frame as it came: a message, a fragment of one, a ping or a pong.
+    fn on_frame(&self, _frame: Frame) -> Step<'static, FrameVerdict> {
+        Step::Done(FrameVerdict::Forward)
+    }
+
+    /// A message, put together. After [`Talk::on_frame`] of all plugins.
+    fn on_message(&self, _message: Frame) -> Step<'static, FrameVerdict> {
+        Step::Done(FrameVerdict::Forward)
+    }
+
+    /// The relay has ended: exactly once, before [`Visit::on_log`].
+    fn on_close(&self, _closed: Closed) -> Step<'static, Result<(), String>> {
+        Step::Done(Ok(()))
+    }
+
+    /// What the plugin keeps of the relay, for the one of a later generation, which may be another engine's. Called
+    /// between two messages, while no other hook runs.
+    fn save(&self) -> Step<'static, Result<Bytes, String>> {
+        Step::Done(Ok(Bytes::new()))
+    }
 }

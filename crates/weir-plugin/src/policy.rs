@@ -58,6 +58,10 @@ pub struct Grants {
     pub hosts: BTreeSet<String>,
     /// Namespaces of the key-value store beside its own.
     pub kv: BTreeSet<String>,
+    /// Groups of WebSocket relays that it may put relays into and send to; `*` at the end of a name stands for anything.
+    pub groups: BTreeSet<String>,
+    /// Routes whose WebSocket relays it may address by id, also where it is not on that route.
+    pub relays: BTreeSet<String>,
 }
 
 /// All that the configuration says about how a plugin is run.

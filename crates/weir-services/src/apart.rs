@@ -8,7 +8,7 @@ use bytes::Bytes;
 use weir_plugin::error::{Error, Result};
 use weir_plugin::services::metrics::{Counter, Exposition, Gauge, Histogram, Labels, Metrics};
 use weir_plugin::services::metrics::{check_buckets, check_number, check_series};
-use weir_plugin::services::{HttpClient, KeyValue, Services};
+use weir_plugin::services::{HttpClient, KeyValue, NoWebSockets, Services};
 
 use crate::kv::LocalStore;
 
@@ -17,7 +17,13 @@ use crate::kv::LocalStore;
 pub fn apart(services: &Services, kv_memory: u64, http: Arc<dyn HttpClient>) -> Services {
     let own = LocalStore::new(kv_memory, services.clock.clone());
     let kv = Arc::new(Overlay { below: services.kv.clone(), own: Mutex::new(own) });
-    Services { kv, metrics: Arc::new(Unmeasured), http, ..services.clone() }
+    Services {
+        kv,
+        metrics: Arc::new(Unmeasured),
+        http,
+        websockets: Arc::new(NoWebSockets),
+        ..services.clone()
+    }
 }
 
 /// A store over another one, which it only reads. A key is taken over when it is first changed.

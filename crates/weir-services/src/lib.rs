@@ -16,7 +16,7 @@ mod time;
 
 use std::sync::Arc;
 
-use weir_plugin::services::{Clock, HttpClient, Services};
+use weir_plugin::services::{Clock, HttpClient, NoWebSockets, Services};
 
 pub use apart::apart;
 pub use kv::{LocalStore, Statistics};
@@ -57,5 +57,6 @@ fn of(
         tokens: Arc::new(jwt::Jwt::new(clock.clone())),
         clock,
         http,
+        websockets: Arc::new(NoWebSockets),
     }
 }

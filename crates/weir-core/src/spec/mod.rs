@@ -7,6 +7,7 @@ pub mod pattern;
 pub mod route;
 pub mod tls;
 pub mod upstream;
+pub mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use pattern::PatternError;
 pub use route::*;
 pub use tls::*;
 pub use upstream::*;
+pub use websocket::*;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +80,9 @@ pub enum OnReload {
     Pin,
     /// They are told to come again (WebSocket close code 1012), see [`Reload::spread`].
     Close,
+    /// They go over to the new generation between two messages, with what their plugins keep of them. Those that cannot
+    /// stay as with [`OnReload::Pin`].
+    Migrate,
 }
 
 /// What holds for every request.
@@ -96,6 +101,9 @@ pub struct Proxy {
     pub request_id: Option<HeaderName>,
     /// Bodies of weir's own error responses.
     pub error_pages: Vec<ErrorPage>,
+    /// The most bytes of compression state that WebSocket relays with context takeover hold, all together; over it new ones
+    /// agree on none. Default 64 MiB.
+    pub takeover_memory: usize,
 }
 
 impl Default for Proxy {
@@ -107,6 +115,7 @@ impl Default for Proxy {
             via: Some("weir".into()),
             request_id: Some(HeaderName::from_static("x-request-id")),
             error_pages: Vec::new(),
+            takeover_memory: 64 << 20,
         }
     }
 }

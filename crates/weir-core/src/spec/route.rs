@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_plugin::Plugin;
 use weir_plugin::services::Metrics;
 
-use super::{Match, OnReload};
+use super::{Match, OnReload, WebSocket};
 
 /// One HTTP route.
 #[derive(Clone, Debug)]
@@ -187,17 +187,4 @@ pub enum Encoding {
     Brotli,
     /// `gzip` (RFC 1952).
     Gzip,
-}
-
-/// WebSocket relays of a route.
-#[derive(Clone, Debug)]
-pub struct WebSocket {
-    /// Closed when no byte passed either way for so long. Default 1 h.
-    pub idle_timeout: Duration,
-}
-
-impl Default for WebSocket {
-    fn default() -> Self {
-        WebSocket { idle_timeout: Duration::from_secs(3600) }
-    }
 }

@@ -5,6 +5,7 @@ mod http;
 pub mod metrics;
 mod passwords;
 mod tokens;
+mod websockets;
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ pub use self::http::{HttpAnswer, HttpCall, HttpClient};
 pub use self::metrics::Metrics;
 pub use self::passwords::Passwords;
 pub use self::tokens::{TokenKeys, TokenOptions, Tokens};
+pub use self::websockets::{NoWebSockets, WebSockets};
 
 /// All services.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Calls to other servers.
     pub http: Arc<dyn HttpClient>,
+    /// WebSocket relays.
+    pub websockets: Arc<dyn WebSockets>,
 }
 
 /// The most bytes that codecs, hashes and codes work on at once: more would hold the worker up.

@@ -301,6 +301,7 @@ impl Lower<'_> {
             upstreams: raw.upstreams.iter().cloned().collect(),
             hosts,
             kv: raw.kv.iter().cloned().collect(),
+            ..Grants::default()
         }
     }
 

@@ -44,6 +44,7 @@ impl Lower<'_> {
             via,
             request_id,
             error_pages,
+            ..spec::Proxy::default()
         }
     }
 

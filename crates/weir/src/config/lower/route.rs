@@ -62,7 +62,7 @@ impl Lower<'_> {
                 raw::Switch::Bool(true) => Some(spec::WebSocket::default()),
                 raw::Switch::Settings(raw) => {
                     self.positive(raw.idle_timeout.0, &at.key("websocket").key("idle_timeout"));
-                    Some(spec::WebSocket { idle_timeout: raw.idle_timeout.0 })
+                    Some(spec::WebSocket { idle_timeout: raw.idle_timeout.0, ..spec::WebSocket::default() })
                 }
             },
             on_reload: on_reload(raw.on_reload),
