@@ -43,7 +43,7 @@ use crate::spec::Action;
 use crate::worker::{Stage, Worker};
 use crate::{http1, http2};
 
-pub(crate) use chain::{Chain, bounded};
+pub(crate) use chain::{Chain, Whose, bounded};
 pub(crate) use tally::Tally;
 pub(crate) use websocket::Switch;
 
