@@ -123,11 +123,6 @@ impl Live {
         self.inbox().close.clone()
     }
 
-    /// Whether it is to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.inbox().close.is_some()
-    }
-
     /// Bounds in the place of those of its route, if some were set since the last time.
     pub(crate) fn limits(&self) -> Option<RelayLimits> {
         self.inbox().limits.take()

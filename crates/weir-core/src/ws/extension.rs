@@ -7,6 +7,7 @@ use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
 
 use super::Role;
+use crate::spec::Deflate as Settings;
 
 #[cfg(test)]
 mod tests;
@@ -16,36 +17,6 @@ const NAME: &str = "permessage-deflate";
 const LARGEST: u8 = 15;
 /// The smallest window that weir compresses with: zlib cannot use the 8 bits that the RFC allows.
 const SMALLEST: u8 = 9;
-
-/// What weir wants of compression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
-    /// Whether messages may refer to those before them, which compresses better and costs each relay memory of its own.
-    pub(crate) takeover: bool,
-    /// The largest window that weir compresses with and asks peers to: 9 to 15.
-    pub(crate) window_bits: u8,
-    /// Memory for compressing: 1 to 9.
-    pub(crate) mem_level: u8,
-    /// Work for compressing: 0 to 9.
-    pub(crate) level: u8,
-    /// Messages of less bytes are sent as they are.
-    pub(crate) min_size: usize,
-    /// How many times larger than it came a message may become; 0 is no bound.
-    pub(crate) max_ratio: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            takeover: false,
-            window_bits: LARGEST,
-            mem_level: 8,
-            level: 1,
-            min_size: 256,
-            max_ratio: 200,
-        }
-    }
-}
 
 /// What both sides of a connection do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

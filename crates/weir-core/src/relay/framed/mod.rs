@@ -26,8 +26,8 @@ use self::show::Show;
 use super::live::index;
 use super::registry::{Control, Order};
 use super::{Carried, End, LINGER, count_farewell, depart};
-use crate::net::deadline::{Coarse, Deadline};
 use crate::net::Stream;
+use crate::net::deadline::{Coarse, Deadline};
 use crate::spec;
 use crate::ws::extension::Agreement;
 use crate::ws::sequence::Limits;
@@ -185,8 +185,7 @@ impl Framed {
             Some(Closing { closed, end, .. }) => {
                 // Boxed: it is for the end only.
                 Box::pin(self.depart()).await;
-                let carried =
-                    Carried { to_upstream: self.up.carried(), to_client: self.down.carried() };
+                let carried = Carried { to_upstream: self.up.carried(), to_client: self.down.carried() };
                 Next::Ended(Ended { carried, end, closed })
             }
         }
@@ -241,27 +240,24 @@ impl Framed {
         if !live.was_asked() {
             return;
         }
-        let (limits, closing) = (live.limits(), live.is_closing());
         self.up.has_mail();
         self.down.has_mail();
+        let close = live.close().filter(|_| self.closing.is_none());
+        let limits = live.limits();
+        if close.is_some() {
+            // What was sent before goes first, as far as that is possible now.
+            let around =
+                Around { talkers: &self.talkers, live: Some(live), show: self.show.as_ref(), hold: true };
+            self.up.send_last(&around);
+            self.down.send_last(&around);
+        }
+        if let Some((close, by)) = close {
+            let end = if by == ClosedBy::Weir { End::Slow } else { End::Closed };
+            self.close_both(close.code(), close.reason(), by, end);
+        }
         if let Some(limits) = limits {
             self.bounds.set(&limits);
             self.apply_bounds();
-        }
-        if closing && self.closing.is_none() {
-            // What was sent before goes first, as far as that is possible now.
-            let around = Around {
-                talkers: &self.talkers,
-                live: Some(live),
-                show: self.show.as_ref(),
-                hold: true,
-            };
-            self.up.send_last(&around);
-            self.down.send_last(&around);
-            if let Some((close, by)) = live.close() {
-                let end = if by == ClosedBy::Weir { End::Slow } else { End::Closed };
-                self.close_both(close.code(), close.reason(), by, end);
-            }
         }
     }
 
@@ -301,11 +297,12 @@ impl Framed {
                 self.close_both(1011, "", ClosedBy::Weir, End::PluginFailed);
             }
             Event::Violation(violation) => self.on_violation(direction, violation),
-            Event::Ended => self.on_end(direction, End::Failed(std::io::ErrorKind::UnexpectedEof.into(), by_client)),
+            Event::Ended => {
+                self.on_end(direction, End::Failed(std::io::ErrorKind::UnexpectedEof.into(), by_client))
+            }
             Event::Broken(broken) => {
                 let of_client = broken.reading == by_client;
-                let direction =
-                    if of_client { Direction::ToUpstream } else { Direction::ToClient };
+                let direction = if of_client { Direction::ToUpstream } else { Direction::ToClient };
                 self.pump(direction).end();
                 self.on_end(direction, End::Failed(broken.error, of_client));
                 // Nothing more can be written there either.
@@ -368,7 +365,12 @@ impl Framed {
         let (to_client, to_upstream) = if by_client { (code, 1001) } else { (1001, code) };
         let (client_text, upstream_text) = if by_client { (detail, "") } else { ("", detail) };
         let closed = Closed { code: Some(code), reason: detail.into(), by: ClosedBy::Weir };
-        self.close((to_upstream, upstream_text), (to_client, client_text), closed, End::Broke(detail, by_client));
+        self.close(
+            (to_upstream, upstream_text),
+            (to_client, client_text),
+            closed,
+            End::Broke(detail, by_client),
+        );
     }
 
     fn close_both(&mut self, code: u16, reason: &str, by: ClosedBy, end: End) {

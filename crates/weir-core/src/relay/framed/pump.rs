@@ -507,13 +507,7 @@ impl Pump {
     }
 
     /// A frame is there as a whole.
-    fn take(
-        &mut self,
-        head: Head,
-        part: Part,
-        raw: Range<usize>,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
+    fn take(&mut self, head: Head, part: Part, raw: Range<usize>, around: &Around<'_>) -> Result<(), Event> {
         let (opcode, first, last) = match part {
             Part::Close => {
                 self.state = State::Closed;
@@ -585,13 +579,7 @@ impl Pump {
     }
 
     /// Asks the plugins.
-    fn ask(
-        &mut self,
-        stage: Stage,
-        frame: Frame,
-        about: About,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
+    fn ask(&mut self, stage: Stage, frame: Frame, about: About, around: &Around<'_>) -> Result<(), Event> {
         match around.talkers.ask(stage, frame) {
             Step::Done(outcome) => self.settled(about, outcome, stage, around),
             Step::Wait(waiting) => {
@@ -602,13 +590,7 @@ impl Pump {
         }
     }
 
-    fn settle(
-        &mut self,
-        stage: Stage,
-        about: About,
-        outcome: Outcome,
-        around: &Around<'_>,
-    ) -> Option<Event> {
+    fn settle(&mut self, stage: Stage, about: About, outcome: Outcome, around: &Around<'_>) -> Option<Event> {
         self.settled(about, outcome, stage, around).err()
     }
 
@@ -653,11 +635,7 @@ impl Pump {
     }
 
     /// A ping or a pong goes on.
-    fn control(
-        &mut self,
-        about: About,
-        decided: Option<(Frame, bool)>,
-    ) -> Result<(), Event> {
+    fn control(&mut self, about: About, decided: Option<(Frame, bool)>) -> Result<(), Event> {
         let Some((frame, changed)) = decided else { return Ok(()) };
         if frame.opcode == Kind::Pong && self.awaited.as_ref() == Some(&frame.data) {
             self.awaited = None;
@@ -731,8 +709,7 @@ impl Pump {
             size: message.size,
         };
         let changed = message.raw.is_none();
-        let about =
-            About { part: about.part, raw: 0..0, size: message.size, sequence: self.messages };
+        let about = About { part: about.part, raw: 0..0, size: message.size, sequence: self.messages };
         self.message = Some(message);
         self.ask_message(frame, about, changed, around)
     }

@@ -55,7 +55,11 @@ struct Way {
 impl Talkers {
     pub(crate) fn new(list: Vec<Talker>, whose: Whose) -> Self {
         let any = |wants: fn(&Watch) -> bool| list.iter().any(|talker| wants(&talker.watch));
-        let watch = Watch { frames: any(|watch| watch.frames), messages: any(|watch| watch.messages) };
+        let watch = Watch {
+            frames: any(|watch| watch.frames),
+            messages: any(|watch| watch.messages),
+            send: any(|watch| watch.send),
+        };
         Talkers { list, whose, watch }
     }
 
