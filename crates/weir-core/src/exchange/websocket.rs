@@ -95,7 +95,7 @@ pub(super) fn handshake(x: &Exchange, body: &Body) -> Result<Option<Upgrade>> {
     Ok(Some(Upgrade { accept: accept_of(key) }))
 }
 
-fn accept_of(key: &HeaderValue) -> String {
+pub(super) fn accept_of(key: &HeaderValue) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
