@@ -9,7 +9,7 @@
 //! sign a certificate), [`http1`] and [`http2`] (protocols), [`exchange`] (one request and
 //! its response), [`route`], [`headers`] and [`action`] (what is done with it), [`upstream`] (where it goes), [`client`] (requests of
 //! plugins),
-//! [`relay`] (bytes both ways), [`error`] and [`log`] (what is told). Beside them, in tests and fuzzing only,
+//! [`relay`] (bytes both ways), [`ws`] (what WebSocket bytes mean), [`error`] and [`log`] (what is told). Beside them, in tests and fuzzing only,
 //! `fuzzing` (what must hold of every parser here, whatever comes).
 
 #![allow(rustdoc::private_intra_doc_links, reason = "who reads how it works reads the private parts too")]
@@ -40,6 +40,7 @@ mod ticks;
 pub mod tls;
 pub mod upstream;
 pub mod worker;
+pub(crate) mod ws;
 
 pub use server::Server;
 pub use snapshot::Snapshot;

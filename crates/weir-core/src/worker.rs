@@ -12,7 +12,7 @@ use weir_plugin::Connection;
 
 use crate::instances::Instances;
 use crate::listen::limits::Hold;
-use crate::relay::{Carrier, Control, Registry};
+use crate::relay::{Control, Entering, Registry};
 use crate::shadow::Shadow;
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::Pools;
@@ -146,9 +146,15 @@ impl Worker {
         self.stage.clone()
     }
 
-    /// Enters a relay that is about to run here, opened by a snapshot of this generation.
-    pub(crate) fn enter(&self, carrier: Carrier, generation: u64) -> Control {
-        let control = self.relays.enter(self.index, carrier, generation);
+    /// The relays of the server.
+    pub(crate) fn relays(&self) -> &Arc<Registry> {
+        &self.relays
+    }
+
+    /// Enters a relay that is about to run here.
+    pub(crate) fn enter(&self, entering: Entering) -> Control {
+        let generation = entering.generation;
+        let control = self.relays.enter(self.index, entering);
         let newest = self.snapshot();
         if newest.generation != generation {
             // Published while it was being opened.

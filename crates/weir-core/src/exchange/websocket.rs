@@ -24,7 +24,7 @@ use crate::headers;
 use crate::http1::client::{self, Answer, Downstream, Patience, has_token};
 use crate::http1::head::ResponseHead;
 use crate::net::{Deadline, Stream};
-use crate::relay::{self, Carrier, Control, End, Farewell};
+use crate::relay::{self, Carrier, Control, End, Entering, Farewell};
 use crate::route::CompiledRoute;
 use crate::spec;
 use crate::upstream;
@@ -185,7 +185,13 @@ impl Switch {
         }
         tally.x.status = StatusCode::SWITCHING_PROTOCOLS;
         tally.upgraded();
-        let control = session.worker.enter(carrier, tally.snapshot.generation);
+        let control = session.worker.enter(Entering {
+            id: tally.x.id,
+            client: tally.x.client,
+            carrier,
+            generation: tally.snapshot.generation,
+            frames: false,
+        });
         Switch { tally, headers, client: None, upstream, idle, control }
     }
 

@@ -15,7 +15,7 @@ use super::limits::Census;
 use crate::error::{Blame, Error, Kind};
 use crate::log::{Record, Timings};
 use crate::net::{Deadline, Rewind, Stream};
-use crate::relay::{self, Carried, Carrier, Farewell};
+use crate::relay::{self, Carried, Carrier, Entering, Farewell};
 use crate::route::CompiledTcpRoute;
 use crate::snapshot::Current;
 use crate::tls::sniff::{self, Sniff};
@@ -47,7 +47,13 @@ pub(crate) async fn serve(
         Err(error) => return story.end(&Carried::default(), Some((error.kind(), error.detail()))),
     };
     let idle = route.spec.idle_timeout;
-    let control = worker.enter(Carrier::Tcp(route), story.snapshot.generation);
+    let control = worker.enter(Entering {
+        id: story.exchange.id,
+        client: connection.peer.ip(),
+        carrier: Carrier::Tcp(route),
+        generation: story.snapshot.generation,
+        frames: false,
+    });
     let relay = relay::relay(client, upstream, (head, Bytes::new()), idle, Farewell::None, control);
     // On the heap, so that the task is no larger than the relay while it runs.
     let mut story = Box::new(story);

@@ -1,12 +1,18 @@
 //! Bytes both ways between two streams, without looking at them.
 //!
 //! In reading order: this file (both directions, time, orders), `registry` (which relays there are, and what they are
-//! told), `flow` (one direction), `buffer` and `pipe` (what bytes are in while they wait).
+//! told), `live` and `groups` (what plugins and other relays ask of those whose frames are read), `lent` (how they
+//! get at them), `tap` (what operators see), `flow`
+//! (one direction), `buffer` and `pipe` (what bytes are in while they wait).
 
 mod buffer;
 mod flow;
+mod groups;
+mod lent;
+mod live;
 pub(crate) mod pipe;
 mod registry;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +26,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use weir_plugin::websocket::Direction;
 
 use crate::error::Kind;
 use crate::net::Stream;
 use flow::{Broken, Flow};
 
+pub use lent::WorkerRelays;
 pub use registry::Held;
-pub(crate) use registry::{Carrier, Control, Order, Registry};
+pub(crate) use registry::{Carrier, Control, Entering, Order, Registry};
+pub use tap::{Passed, RelayFilter, RelayInfo, RelayKind, TapError, Tapped};
 
 /// How long the other side has to take a farewell and close.
 const LINGER: Duration = Duration::from_millis(500);
@@ -60,6 +69,8 @@ pub enum End {
     Stopped,
     /// A changed configuration asked for it.
     Reloaded,
+    /// An operator asked for it.
+    Ordered,
     /// Reading or writing failed: true if on the client's side.
     Failed(io::Error, bool),
 }
@@ -72,6 +83,7 @@ impl End {
             End::Idle => Some((Kind::Idle, "no byte passed for the idle timeout")),
             End::Stopped => Some((Kind::Stopped, "the drain time was over")),
             End::Reloaded => Some((Kind::Reloaded, "a changed configuration asked the client to come again")),
+            End::Ordered => Some((Kind::Stopped, "an operator closed it")),
             End::Failed(_, true) => Some((Kind::ClientGone, "the connection to the client broke off")),
             End::Failed(_, false) => Some((Kind::UpstreamClosed, "the connection to the upstream broke off")),
         }
@@ -119,7 +131,7 @@ pub(crate) fn relay(
                 FAREWELLS.set(FAREWELLS.get() + usize::from(farewell == Farewell::WebSocket));
                 Some(GOING_AWAY)
             }
-            End::Reloaded => Some(SERVICE_RESTART),
+            End::Reloaded | End::Ordered => Some(SERVICE_RESTART),
             _ => None,
         };
         if let Some(code) = code.filter(|_| farewell == Farewell::WebSocket) {
@@ -160,6 +172,7 @@ impl Relay {
         }
         match self.control.order() {
             Some(Order::Stop) => return Poll::Ready(End::Stopped),
+            Some(Order::Close) => return Poll::Ready(End::Ordered),
             Some(Order::Restart) => return Poll::Ready(End::Reloaded),
             None => {}
         }
@@ -172,13 +185,18 @@ impl Relay {
         if let Poll::Ready(Err(Broken { error, reading })) = down {
             return Poll::Ready(End::Failed(error, !reading));
         }
+        let passed = self.up.carried() + self.down.carried() != before;
+        if passed {
+            self.control.passed(Direction::ToUpstream, self.up.carried(), 0);
+            self.control.passed(Direction::ToClient, self.down.carried(), 0);
+        }
         if self.up.has_ended() && self.down.has_ended() {
             return Poll::Ready(End::Closed);
         }
         if self.idle.is_zero() {
             return Poll::Pending;
         }
-        if self.up.carried() + self.down.carried() != before {
+        if passed {
             self.passed = Instant::now();
         }
         self.poll_idle(cx, known)

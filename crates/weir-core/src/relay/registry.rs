@@ -4,15 +4,21 @@
 //! [`Registry::reconcile`] compares what each relay's route was with what it is, and sets when those end that are to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use weir_plugin::Plugin;
+use weir_plugin::websocket::{CloseReason, ClosedBy, Direction, Relay};
 
+use super::groups::Groups;
+use super::live::{Handle, Live, index};
+use super::tap::{RelayFilter, RelayInfo, RelayKind, TapError, Tapped};
+use crate::net::deadline::Coarse;
 use crate::route::{CompiledRoute, CompiledTcpRoute};
 use crate::snapshot::Snapshot;
 use crate::spec::{self, OnReload, Reload};
@@ -21,7 +27,7 @@ use crate::spec::{self, OnReload, Reload};
 #[derive(Debug)]
 pub(crate) struct Registry {
     workers: Vec<Mutex<HashMap<u64, Arc<Entry>>>>,
-    next: AtomicU64,
+    pub(super) groups: Groups,
     /// Times are counted from here, in milliseconds.
     epoch: Instant,
     /// Whether all are told to stop, also those to come.
@@ -32,13 +38,48 @@ pub(crate) struct Registry {
 
 /// One relay.
 #[derive(Debug)]
-struct Entry {
-    route: Carrier,
-    generation: u64,
+pub(crate) struct Entry {
+    pub(super) id: u64,
+    client: Option<IpAddr>,
+    opened: Instant,
+    /// The route that it goes by.
+    route: Mutex<Carrier>,
+    generation: AtomicU64,
     order: AtomicU8,
+    /// Whether it is to go over to the newest generation.
+    migrate: AtomicBool,
     waker: AtomicWaker,
     /// When it is to end because of a reload, in milliseconds since the epoch; 0: not at all.
     due: AtomicU64,
+    /// Whether its messages are put together.
+    messages: AtomicBool,
+    passed: Passage,
+    /// `None`: its bytes pass unread.
+    pub(super) live: Option<Box<Live>>,
+}
+
+/// What has passed a relay, by direction. Written by its worker alone.
+#[derive(Debug, Default)]
+struct Passage {
+    frames: [AtomicU64; 2],
+    bytes: [AtomicU64; 2],
+    /// When something passed last, by the coarse clock in milliseconds.
+    last: AtomicU64,
+}
+
+/// What a relay is entered with.
+#[derive(Debug)]
+pub(crate) struct Entering {
+    /// Of its exchange: unique in this process.
+    pub(crate) id: u64,
+    /// The client's address.
+    pub(crate) client: Option<IpAddr>,
+    /// The route that has opened it.
+    pub(crate) carrier: Carrier,
+    /// The generation that has opened it.
+    pub(crate) generation: u64,
+    /// Whether its frames are read.
+    pub(crate) frames: bool,
 }
 
 /// The route that opened a relay.
@@ -53,7 +94,6 @@ pub(crate) enum Carrier {
 pub(crate) struct Control {
     registry: Arc<Registry>,
     worker: usize,
-    id: u64,
     entry: Arc<Entry>,
 }
 
@@ -62,8 +102,10 @@ pub(crate) struct Control {
 pub(crate) enum Order {
     /// A reload asks it to come again.
     Restart = 1,
+    /// An operator closes it.
+    Close = 2,
     /// The process ends.
-    Stop = 2,
+    Stop = 3,
 }
 
 /// Relays that hold an older generation.
@@ -80,7 +122,7 @@ impl Registry {
     pub(crate) fn new(workers: usize) -> Arc<Self> {
         Arc::new(Registry {
             workers: (0..workers.max(1)).map(|_| Mutex::default()).collect(),
-            next: AtomicU64::new(0),
+            groups: Groups::default(),
             epoch: Instant::now(),
             stopping: AtomicBool::new(false),
             scheduled: Notify::new(),
@@ -88,22 +130,36 @@ impl Registry {
     }
 
     /// Enters a relay that a worker is about to run.
-    pub(crate) fn enter(self: &Arc<Self>, worker: usize, route: Carrier, generation: u64) -> Control {
+    pub(crate) fn enter(self: &Arc<Self>, worker: usize, entering: Entering) -> Control {
+        let Entering { id, client, carrier, generation, frames } = entering;
         let worker = worker % self.workers.len();
+        let live = match &carrier {
+            Carrier::Http(route) if frames => {
+                route.spec.websocket.as_ref().map(|settings| Box::new(Live::new(&settings.frames)))
+            }
+            _ => None,
+        };
+        let passed = Passage { last: AtomicU64::new(Coarse::now().millis()), ..Passage::default() };
         let entry = Arc::new(Entry {
-            route,
-            generation,
+            id,
+            client,
+            opened: Instant::now(),
+            route: Mutex::new(carrier),
+            generation: AtomicU64::new(generation),
             order: AtomicU8::new(0),
+            migrate: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             due: AtomicU64::new(0),
+            messages: AtomicBool::new(false),
+            passed,
+            live,
         });
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.table(worker).insert(id, entry.clone());
         // After it is in the table: whoever stops all either finds it there or was seen here.
         if self.stopping.load(Ordering::SeqCst) {
             entry.tell(Order::Stop);
         }
-        Control { registry: self.clone(), worker, id, entry }
+        Control { registry: self.clone(), worker, entry }
     }
 
     /// How many there are.
@@ -165,9 +221,10 @@ impl Registry {
     pub(crate) fn by_generation(&self) -> Vec<Held> {
         let mut held: BTreeMap<u64, Held> = BTreeMap::new();
         self.for_each(|entry| {
-            let of = held.entry(entry.generation).or_default();
-            of.generation = entry.generation;
-            *of.relays.entry(entry.route.name().clone()).or_default() += 1;
+            let generation = entry.generation();
+            let of = held.entry(generation).or_default();
+            of.generation = generation;
+            *of.relays.entry(entry.route_name()).or_default() += 1;
         });
         held.into_values().collect()
     }
@@ -180,6 +237,73 @@ impl Registry {
             0 => newest,
             _ => 0,
         })
+    }
+
+    /// Those that are meant, at most so many, the oldest first; and how many are meant.
+    pub(crate) fn list(&self, filter: &RelayFilter, most: usize) -> (Vec<RelayInfo>, usize) {
+        let mut found: Vec<_> = self.entries().iter().map(|entry| entry.info()).collect();
+        found.retain(|relay| filter.takes(relay));
+        found.sort_by_key(|relay| std::cmp::Reverse(relay.age));
+        let all = found.len();
+        found.truncate(most);
+        (found, all)
+    }
+
+    /// Ends those that are meant. How many.
+    pub(crate) fn close(&self, filter: &RelayFilter, close: &CloseReason) -> usize {
+        let meant = |entry: &Arc<Entry>| filter.takes(&entry.info());
+        let entries = self.entries().into_iter().filter(meant);
+        entries.filter(|entry| entry.close(close.clone(), ClosedBy::Plugin).is_ok()).count()
+    }
+
+    /// Has an operator look at the messages of a relay.
+    pub(crate) fn tap(&self, id: u64, to: mpsc::Sender<Tapped>) -> Result<(), TapError> {
+        let entry = self.find(id).ok_or(TapError::NoSuchRelay)?;
+        let configured = match &*entry.route() {
+            Carrier::Http(route) => {
+                route.spec.websocket.as_ref().is_some_and(|settings| settings.frames.tap.is_some())
+            }
+            Carrier::Tcp(_) => return Err(TapError::Unread),
+        };
+        if !configured {
+            return Err(TapError::NotConfigured);
+        }
+        let live = entry.live.as_ref().ok_or(TapError::Unread)?;
+        if live.look(to) { Ok(()) } else { Err(TapError::Taken) }
+    }
+
+    fn find(&self, id: u64) -> Option<Arc<Entry>> {
+        (0..self.workers.len()).find_map(|worker| self.table(worker).get(&id).cloned())
+    }
+
+    /// A copy: whoever looks at them at leisure holds no worker up.
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        let mut entries = Vec::new();
+        for worker in 0..self.workers.len() {
+            entries.extend(self.table(worker).values().cloned());
+        }
+        entries
+    }
+
+    /// The relay of this id, if its frames are read.
+    pub(super) fn relay(self: &Arc<Self>, id: u64) -> Option<Arc<dyn Relay>> {
+        let entry = self.find(id).filter(|entry| entry.live.is_some())?;
+        Some(self.handle(entry))
+    }
+
+    /// Those that are in a group.
+    pub(super) fn members(self: &Arc<Self>, group: &str) -> Vec<Arc<dyn Relay>> {
+        self.groups.members(group).into_iter().map(|entry| self.handle(entry)).collect()
+    }
+
+    /// How many are in a group.
+    pub(super) fn count(&self, group: &str) -> usize {
+        self.groups.count(group)
+    }
+
+    /// To be asked things of, by plugins.
+    fn handle(self: &Arc<Self>, entry: Arc<Entry>) -> Arc<dyn Relay> {
+        Arc::new(Handle::new(entry, self))
     }
 
     fn for_each(&self, mut f: impl FnMut(&Entry)) {
@@ -201,9 +325,54 @@ impl Registry {
 }
 
 impl Entry {
-    fn tell(&self, order: Order) {
+    pub(super) fn tell(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
         self.waker.wake();
+    }
+
+    pub(super) fn route_name(&self) -> Arc<str> {
+        self.route().name().clone()
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    fn route(&self) -> MutexGuard<'_, Carrier> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn info(&self) -> RelayInfo {
+        let read = |pair: &[AtomicU64; 2]| pair.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let idle = Coarse::now().millis().saturating_sub(self.passed.last.load(Ordering::Relaxed));
+        RelayInfo {
+            id: self.id,
+            route: self.route_name(),
+            client: self.client,
+            age: self.opened.elapsed(),
+            idle: Duration::from_millis(idle),
+            frames: read(&self.passed.frames),
+            bytes: read(&self.passed.bytes),
+            dropped: self.live.as_ref().map_or(0, |live| live.dropped()),
+            generation: self.generation(),
+            kind: self.kind(),
+            groups: self.live.as_ref().map(|live| live.groups()).unwrap_or_default(),
+        }
+    }
+
+    fn kind(&self) -> RelayKind {
+        match &*self.route() {
+            Carrier::Tcp(_) => RelayKind::Tcp,
+            Carrier::Http(_) => match &self.live {
+                Some(_) if self.messages.load(Ordering::Relaxed) => RelayKind::Messages,
+                Some(live) if !live.is_passing() => RelayKind::Frames,
+                _ => RelayKind::Spliced,
+            },
+        }
     }
 }
 
@@ -211,6 +380,7 @@ impl Entry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stay,
+    Migrate,
     Close,
 }
 
@@ -242,10 +412,16 @@ impl<'a> Newer<'a> {
 
     /// Sets when a relay ends, or that it does not.
     fn schedule(&self, entry: &Entry, now: u64) {
-        let wait = match self.fate(&entry.route) {
+        let fate = self.fate(&entry.route());
+        if fate == Some(Fate::Migrate) {
+            entry.migrate.store(true, Ordering::Release);
+            entry.wake();
+        }
+        let wait = match fate {
             None => Some(self.reload.grace),
             Some(Fate::Close) => Some(Duration::ZERO),
-            Some(Fate::Stay) => (entry.generation < self.oldest).then_some(Duration::ZERO),
+            Some(Fate::Migrate) => None,
+            Some(Fate::Stay) => (entry.generation() < self.oldest).then_some(Duration::ZERO),
         };
         let spread = fastrand::u64(0..=millis(self.reload.spread));
         let due = wait.map_or(0, |wait| now + millis(wait) + spread);
@@ -267,7 +443,12 @@ impl<'a> Newer<'a> {
                 (old.identity == new.identity, new.on_reload)
             }
         };
-        Some(if same || on_reload == OnReload::Pin { Fate::Stay } else { Fate::Close })
+        Some(match on_reload {
+            // Also where nothing of it is new: it lets the old generation go.
+            OnReload::Migrate => Fate::Migrate,
+            OnReload::Close if !same => Fate::Close,
+            OnReload::Close | OnReload::Pin => Fate::Stay,
+        })
     }
 }
 
@@ -280,7 +461,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Control {
-    /// To be woken when there is an order.
+    /// To be woken when there is an order, or something is asked.
     pub(super) fn register(&self, waker: &Waker) {
         self.entry.waker.register(waker);
     }
@@ -290,13 +471,60 @@ impl Control {
         match self.entry.order.load(Ordering::Acquire) {
             0 => None,
             1 => Some(Order::Restart),
+            2 => Some(Order::Close),
             _ => Some(Order::Stop),
         }
+    }
+
+    /// Whether it is to go over to the newest generation. Told once.
+    pub(crate) fn is_to_migrate(&self) -> bool {
+        let migrate = &self.entry.migrate;
+        migrate.load(Ordering::Relaxed) && migrate.swap(false, Ordering::Acquire)
+    }
+
+    /// It goes by this route from now on.
+    pub(crate) fn moved(&self, route: Arc<CompiledRoute>, generation: u64) {
+        if let (Some(live), Some(settings)) = (&self.entry.live, &route.spec.websocket) {
+            live.configure(&settings.frames);
+        }
+        *self.entry.route() = Carrier::Http(route);
+        self.entry.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// What was asked of it; `None` where its bytes pass unread.
+    pub(crate) fn live(&self) -> Option<&Live> {
+        self.entry.live.as_deref()
+    }
+
+    /// For plugins.
+    pub(crate) fn handle(&self) -> Arc<dyn Relay> {
+        self.registry.handle(self.entry.clone())
+    }
+
+    /// Whether its messages are put together.
+    pub(crate) fn reads_messages(&self, messages: bool) {
+        self.entry.messages.store(messages, Ordering::Relaxed);
+    }
+
+    /// So many bytes have passed this way so far, in so many frames.
+    pub(crate) fn passed(&self, direction: Direction, bytes: u64, frames: u64) {
+        let passed = &self.entry.passed;
+        for (counts, count) in [(&passed.bytes, bytes), (&passed.frames, frames)] {
+            if let Some(place) = counts.get(index(direction)) {
+                place.store(count, Ordering::Relaxed);
+            }
+        }
+        passed.last.store(Coarse::now().millis(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.registry.table(self.worker).remove(&self.id);
+        self.registry.table(self.worker).remove(&self.entry.id);
+        if let Some(live) = &self.entry.live {
+            for group in live.end() {
+                self.registry.groups.remove(&group, self.entry.id);
+            }
+        }
     }
 }

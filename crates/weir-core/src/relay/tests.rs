@@ -51,7 +51,8 @@ impl Stages {
     fn control(&self) -> Control {
         let spec = Route::new("test", Action::Upstream("test".into()));
         let route = CompiledRoute { spec, group: None };
-        self.0.enter(0, Carrier::Http(Arc::new(route)), 1)
+        let (id, carrier) = (fastrand::u64(..), Carrier::Http(Arc::new(route)));
+        self.0.enter(0, Entering { id, client: None, carrier, generation: 1, frames: false })
     }
 
     fn relay(&self, client: Stream, upstream: Stream) -> impl Future<Output = (Carried, End)> + use<> {

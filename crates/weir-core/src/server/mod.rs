@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{self, unbounded_channel};
 use tokio::sync::watch;
+use weir_plugin::websocket::CloseReason;
 
 use crate::listen::bindings::Bindings;
 use crate::listen::limits::Loads;
-use crate::relay::Registry;
+use crate::relay::{Registry, RelayFilter, RelayInfo, TapError, Tapped};
 use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
@@ -27,6 +28,9 @@ pub use crate::relay::Held;
 
 /// How long a start waits for the names of endpoints; what takes longer is looked up in the background.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(5);
+
+/// How many messages wait for an operator who looks at a relay; what does not fit is counted.
+const TAPPED: usize = 256;
 
 /// A running server. Dropping it without [`Server::drain`] cuts everything.
 pub struct Server {
@@ -204,6 +208,26 @@ impl Publisher {
     /// Relays that are open: WebSockets and connections of layer 4.
     pub fn relays(&self) -> usize {
         self.relays.len()
+    }
+
+    /// Relays that are meant, at most so many, the oldest first; and how many are meant.
+    pub fn list_relays(&self, filter: &RelayFilter, most: usize) -> (Vec<RelayInfo>, usize) {
+        self.relays.list(filter, most)
+    }
+
+    /// Ends the relays that are meant: WebSockets whose frames are read with this close frame, others as a reload does.
+    /// How many.
+    pub fn close_relays(&self, filter: &RelayFilter, close: &CloseReason) -> usize {
+        self.relays.close(filter, close)
+    }
+
+    /// The messages of a relay from now on, until it ends or what is returned is dropped.
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub fn tap(&self, id: u64) -> Result<mpsc::Receiver<Tapped>, TapError> {
+        let (to, tapped) = mpsc::channel(TAPPED);
+        self.relays.tap(id, to).map(|()| tapped)
     }
 
     /// Which older generations something under way still holds, the oldest first. One without relays is held by

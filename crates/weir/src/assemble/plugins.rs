@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use weir_core::client::{NoClient, WorkerClient};
+use weir_core::relay::WorkerRelays;
 use weir_lua::{LoadError, LuaPlugin};
 
 use weir_plugin::services::Services;
@@ -82,7 +83,10 @@ pub fn show(program: Arc<dyn Shown>) {
 /// first.
 pub fn services(kv_memory: u64) -> Services {
     static SERVICES: OnceLock<Services> = OnceLock::new();
-    let make = || weir_services::of_program(kv_memory, Arc::new(WorkerClient), Arc::new(Program));
+    let make = || Services {
+        websockets: Arc::new(WorkerRelays),
+        ..weir_services::of_program(kv_memory, Arc::new(WorkerClient), Arc::new(Program))
+    };
     SERVICES.get_or_init(make).clone()
 }
 
