@@ -134,7 +134,7 @@ pub struct Tap {
     pub sample: Text<Share>,
     /// The most of a message that is shown.
     pub max_bytes: Bytes,
-    /// Regular expressions; what they find in texts is shown as `***`.
+    /// Regular expressions; what they find is shown as `***`.
     pub redact: OneOrMany<Text<Part>>,
 }
 
