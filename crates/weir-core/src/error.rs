@@ -143,8 +143,12 @@ impl AttemptFailure {
     /// What is said of a response whose status is one to try again for.
     pub const STATUS: &str = "its status is one to try again for";
 
+    /// What is said of an upstream with `protocol = "http2"` and no TLS that cannot be sent a WebSocket.
+    pub const NO_WEBSOCKETS: &str =
+        "the upstream takes no WebSockets over HTTP/2: protocol = \"http1\" opens them over HTTP/1.1";
+
     /// All that there are.
-    pub const ALL: [AttemptFailure; 21] = {
+    pub const ALL: [AttemptFailure; 22] = {
         const fn of(kind: Kind, skips: bool, text: &'static str) -> AttemptFailure {
             AttemptFailure { text, kind: Some(kind), skips }
         }
@@ -172,6 +176,7 @@ impl AttemptFailure {
             of(UpstreamClosed, false, "the upstream reset the stream"),
             of(UpstreamInvalid, false, "the upstream wants HTTP/1.1 for this request"),
             of(UpstreamInvalid, false, "the upstream broke a rule of HTTP/2"),
+            of(UpstreamInvalid, false, Self::NO_WEBSOCKETS),
             of(ResponseTimeout, false, "no response from the upstream"),
             AttemptFailure { text: Self::STATUS, kind: None, skips: false },
         ]

@@ -34,6 +34,11 @@ const PATH: Field = (b":path", b"/");
 const AUTHORITY: Field = (b":authority", b"a");
 const USUAL: [Field; 4] = [METHOD, SCHEME, PATH, AUTHORITY];
 const POST: [Field; 4] = [(b":method", b"POST"), SCHEME, PATH, AUTHORITY];
+const CONNECT: Field = (b":method", b"CONNECT");
+const PROTOCOL: Field = (b":protocol", b"websocket");
+const VERSION: Field = (b"sec-websocket-version", b"13");
+/// RFC 8441, section 4, changes what section 8.5 says.
+const EXTENDED: &str = "8.5, and RFC 8441, section 4";
 
 pub(crate) fn cases() -> Vec<Http2Case> {
     let refused = |name, rule, fields: &[Field]| Http2Case {
@@ -112,6 +117,39 @@ pub(crate) fn cases() -> Vec<Http2Case> {
         refused("h2: two hosts", "8.3.1", &[METHOD, SCHEME, PATH, (b"host", b"a"), (b"host", b"b")]),
         refused("h2: another scheme", "8.3.1", &[METHOD, (b":scheme", b"ftp"), PATH, AUTHORITY]),
         refused("h2: CONNECT", "8.5", &[(b":method", b"CONNECT"), (b":authority", b"a:443")]),
+        with("h2: a protocol, and no CONNECT", EXTENDED, PROTOCOL),
+        refused("h2: a WebSocket without a scheme", EXTENDED, &[CONNECT, PROTOCOL, PATH, AUTHORITY, VERSION]),
+        refused("h2: a WebSocket without a path", EXTENDED, &[CONNECT, PROTOCOL, SCHEME, AUTHORITY, VERSION]),
+        refused(
+            "h2: a WebSocket without an authority",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, SCHEME, PATH, VERSION],
+        ),
+        refused(
+            "h2: a WebSocket and no path but *",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, SCHEME, (b":path", b"*"), AUTHORITY, VERSION],
+        ),
+        refused(
+            "h2: a WebSocket for another host",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, SCHEME, PATH, AUTHORITY, VERSION, (b"host", b"b")],
+        ),
+        refused(
+            "h2: two protocols",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, PROTOCOL, SCHEME, PATH, AUTHORITY, VERSION],
+        ),
+        refused(
+            "h2: a WebSocket with an upgrade",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, SCHEME, PATH, AUTHORITY, VERSION, (b"upgrade", b"websocket")],
+        ),
+        refused(
+            "h2: a WebSocket with a length",
+            EXTENDED,
+            &[CONNECT, PROTOCOL, SCHEME, PATH, AUTHORITY, VERSION, (b"content-length", b"5")],
+        ),
         body("h2: a body longer than its length", &[(b"content-length", b"4")], b"hello", None),
         body("h2: two lengths", &[(b"content-length", b"5"), (b"content-length", b"4")], b"hello", None),
         body("h2: a length that is no number", &[(b"content-length", b"+5")], b"hello", None),

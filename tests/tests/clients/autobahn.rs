@@ -23,12 +23,26 @@ const ALL: usize = 517;
 
 #[test]
 fn worse_in_no_case_than_direct() {
-    let full = std::env::var_os("WEIR_FULL").is_some();
-    let (_server, echo) = echo_server();
+    let (_server, echo) = echo_server(&[]);
     let (weir, _) = proxy(echo, "");
+    compare(echo, weir.address("web"));
+}
+
+/// One weir speaks HTTP/2 to another (RFC 8441), so that both sides of it are tried.
+#[test]
+fn worse_in_no_case_over_http2() {
+    let (_server, echo) = echo_server(&[]);
+    let (inner, _) = proxy(echo, "");
+    let (outer, _) = proxy(inner.address("web"), "protocol = \"http2\"");
+    compare(echo, outer.address("web"));
+}
+
+/// Compares the outcomes at a server with those at an address that leads to it.
+fn compare(echo: SocketAddr, through: SocketAddr) {
+    let full = std::env::var_os("WEIR_FULL").is_some();
     let (direct, through) = thread::scope(|scope| {
         let direct = scope.spawn(|| outcomes(echo, full));
-        let through = scope.spawn(|| outcomes(weir.address("web"), full));
+        let through = scope.spawn(|| outcomes(through, full));
         (direct.join().expect("the direct run"), through.join().expect("the run through weir"))
     });
 

@@ -66,7 +66,7 @@ fn node_server(name: &str, script: &str, arguments: &[&str]) -> (Process, Socket
     (process, address)
 }
 
-/// A WebSocket echo server.
-fn echo_server() -> (Process, SocketAddr) {
-    node_server("the echo server", "tests/autobahn/echo.js", &[])
+/// A WebSocket echo server; `["http2"]` makes it one over HTTP/2.
+fn echo_server(arguments: &[&str]) -> (Process, SocketAddr) {
+    node_server("the echo server", "tests/autobahn/echo.js", arguments)
 }

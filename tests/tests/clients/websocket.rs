@@ -10,8 +10,18 @@ pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 #[test]
 fn python_client() {
-    let (_server, echo) = echo_server();
-    let (weir, _) = proxy(echo, "");
+    talks_by_python(&[], "");
+}
+
+/// Over HTTP/1.1 to a server of HTTP/2 (RFC 8441).
+#[test]
+fn python_client_to_http2() {
+    talks_by_python(&["http2"], "protocol = \"http2\"");
+}
+
+fn talks_by_python(server: &[&str], more: &str) {
+    let (_server, echo) = echo_server(server);
+    let (weir, _) = proxy(echo, more);
     let port = weir.address("tls").port();
     let ca = weir.folder().join("ca.pem").to_string_lossy().into_owned();
     let plain = format!("ws://{}", weir.address("web"));
@@ -20,6 +30,30 @@ fn python_client() {
         command.arg(weir::root().join("tests/python/client.py")).args(&arguments);
         let output = process::run("the Python client", &mut command, b"");
         assert_eq!((output.code, output.stdout.trim()), (Some(0), "ok"), "{arguments:?}\n{}", output.stderr);
+    }
+}
+
+/// Over HTTP/2, with TLS and without, to servers of both versions.
+#[test]
+fn node_client_over_http2() {
+    for (server, more) in [(&[][..], ""), (&["http2"][..], "protocol = \"http2\"")] {
+        let (_server, echo) = echo_server(server);
+        let (weir, _) = proxy(echo, more);
+        let tls = format!("https://localhost:{}", weir.address("tls").port());
+        for url in [weir.http("web"), tls] {
+            let mut command = tools::node(&weir::root().join("examples/signalr/server"));
+            command
+                .arg(weir::root().join("tests/node/client.js"))
+                .arg(&url)
+                .env("NODE_EXTRA_CA_CERTS", weir.folder().join("ca.pem"));
+            let output = process::run("the Node client", &mut command, b"");
+            assert_eq!(
+                (output.code, output.stdout.trim()),
+                (Some(0), "ok"),
+                "{url} {more}\n{}",
+                output.stderr
+            );
+        }
     }
 }
 

@@ -293,7 +293,7 @@ impl Running {
     ///
     /// # Errors
     /// Where the exchange cannot go on without it.
-    pub(super) fn failed(&self, whose: &Whose, hook: &str, message: String) -> Result<()> {
+    pub(crate) fn failed(&self, whose: &Whose, hook: &str, message: String) -> Result<()> {
         self.tell(whose, hook, &message);
         match self.policy.on_failure {
             OnFailure::Open => Ok(()),
@@ -309,7 +309,7 @@ impl Running {
         }
     }
 
-    fn tell(&self, whose: &Whose, hook: &str, message: &str) {
+    pub(crate) fn tell(&self, whose: &Whose, hook: &str, message: &str) {
         let plugin = self.name.as_str();
         tracing::error!(plugin, hook, route = %whose.route, request_id = ?whose.request_id, "{message}");
     }
@@ -317,13 +317,13 @@ impl Running {
 
 /// What the log has to say whose exchange it was.
 #[derive(Clone)]
-pub(super) struct Whose {
+pub(crate) struct Whose {
     route: Arc<str>,
     request_id: HeaderValue,
 }
 
 impl Whose {
-    fn of(x: &Exchange) -> Self {
+    pub(super) fn of(x: &Exchange) -> Self {
         Whose { route: x.route.clone(), request_id: x.request_id.clone() }
     }
 }

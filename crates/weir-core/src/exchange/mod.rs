@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
 //! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
-//! `websocket` (handshakes and relays), `shadow` (requests that are tried on another snapshot), `chain` and `content`
+//! `websocket` (handshakes and relays), `way` (how they get to an upstream), `shadow` (requests that are tried on another snapshot), `chain` and `content`
 //! (plugins, and bodies in their hands), `call` (requests of plugins), `tally` (what the log is told).
 
 mod admit;
@@ -15,6 +15,7 @@ mod shadow;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod way;
 mod websocket;
 
 use std::future::{Future, poll_fn};
@@ -43,7 +44,7 @@ use crate::spec::Action;
 use crate::worker::{Stage, Worker};
 use crate::{http1, http2};
 
-pub(crate) use chain::{Chain, bounded};
+pub(crate) use chain::{Chain, Whose, bounded};
 pub(crate) use tally::Tally;
 pub(crate) use websocket::Switch;
 
@@ -144,15 +145,15 @@ pub(crate) async fn handle(
     }
 }
 
-/// Answers what is no request at all.
-pub(crate) fn refuse(session: &Session, error: Error) -> (Response<Body>, Tally) {
-    let mut tally = Tally::open(session, session.snapshot(), admit::no_head());
+/// Answers what is not even looked at, or (without a head) no request at all.
+pub(crate) fn refuse(session: &Session, head: Option<RequestHead>, error: Error) -> (Response<Body>, Tally) {
+    let mut tally = Tally::open(session, session.snapshot(), head.unwrap_or_else(admit::no_head));
     let response = answer(&mut tally, &error);
     (response, tally)
 }
 
 /// The response that tells the client of an error.
-fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
+pub(crate) fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
     tracing::debug!(request_id = ?tally.x.request_id, %error, "answered by weir");
     let id = tally.x.request_id.to_str().unwrap_or_default();
     let accept = tally.x.headers.get(http::header::ACCEPT);

@@ -2,6 +2,7 @@
 
 mod http2;
 mod shadow;
+mod websocket;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

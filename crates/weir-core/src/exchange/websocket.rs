@@ -17,6 +17,7 @@ use sha1::{Digest, Sha1};
 use weir_plugin::Exchange;
 
 use super::forward::{self, Outgoing};
+use super::way::{self, Way};
 use super::{Session, Tally};
 use crate::body::Body;
 use crate::error::{Error, Kind, Result};
@@ -27,7 +28,7 @@ use crate::net::{Deadline, Stream};
 use crate::relay::{self, Carrier, Control, End, Entering, Farewell};
 use crate::route::CompiledRoute;
 use crate::spec;
-use crate::upstream;
+use crate::upstream::Connected;
 
 /// What is hashed with the key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -66,9 +67,10 @@ pub(super) enum Opened {
 }
 
 /// Whether a request is a WebSocket handshake; other upgrades are ignored (RFC 9110, section 7.8). Takes the key
-/// only from handshakes that are right.
+/// only from handshakes that are right. On HTTP/2 no request comes with these fields, but for those made of an
+/// extended CONNECT.
 pub(super) fn handshake(x: &Exchange, body: &Body) -> Result<Option<Upgrade>> {
-    let asked = x.version == Version::HTTP_11
+    let asked = matches!(x.version, Version::HTTP_11 | Version::HTTP_2)
         && x.headers.contains_key(UPGRADE)
         && has_token(&x.headers, &CONNECTION, "upgrade")
         && has_token(&x.headers, &UPGRADE, "websocket");
@@ -93,7 +95,7 @@ pub(super) fn handshake(x: &Exchange, body: &Body) -> Result<Option<Upgrade>> {
     Ok(Some(Upgrade { accept: accept_of(key) }))
 }
 
-fn accept_of(key: &HeaderValue) -> String {
+pub(super) fn accept_of(key: &HeaderValue) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
@@ -123,14 +125,11 @@ pub(super) async fn open(
     group.count_request();
     let mut outgoing = Outgoing::new(session, route, &tally.x)?;
     let mut tried = Vec::new();
-    let (stream, patience) = loop {
+    let (way, group, endpoint) = loop {
         let (group, endpoint) = forward::choose(group, tally, &tried).await?;
         outgoing.set_host(&tally.x, route, &endpoint.address);
-        match upstream::connect(&group, &endpoint, deadline).await {
-            Ok(stream) => {
-                let timeouts = &group.spec.timeouts;
-                break (stream, Patience { response: timeouts.response, client: timeouts.response });
-            }
+        match Way::open(session, &group, &endpoint, deadline).await {
+            Ok(way) => break (way, group, endpoint),
             Err(e) => {
                 let left = tally.x.attempts < group.spec.retry.attempts;
                 if !left || !forward::is_worth_a_retry(&e) || !group.take_retry() {
@@ -142,6 +141,29 @@ pub(super) async fn open(
         }
     };
     tally.connected();
+    let (idle, carrier) = (settings.idle_timeout, Carrier::Http(route.clone()));
+    let stream = match way {
+        Way::Http1(stream) => stream,
+        Way::Http2(sender) => {
+            let to = (&group, &endpoint);
+            let connected = way::connect(session, to, sender, &tally.x, &outgoing, deadline).await;
+            tally.responded();
+            return Ok(match connected? {
+                Connected::Tunnel(mut headers, stream) => {
+                    // Not said over HTTP/2, where nothing could take an answer for another's.
+                    let accept = HeaderValue::try_from(upgrade.accept);
+                    let accept = accept
+                        .map_err(|e| Error::because(Kind::Internal, "an answer that is no field", e))?;
+                    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+                    let upstream = (stream, Bytes::new());
+                    Opened::Agreed(Agreed { headers, upstream, idle, carrier })
+                }
+                Connected::Refused(response) => Opened::Refused(forward::accept(response, tally)),
+            });
+        }
+    };
+    let timeouts = &group.spec.timeouts;
+    let patience = Patience { response: timeouts.response, client: timeouts.response };
     let request = outgoing.parts(&tally.x, Some(b"websocket"));
     let connection = client::Connection::new(stream, None);
     let answer = client::send(connection, request, Body::Empty, patience, deadline, &mut Patient).await;
@@ -149,7 +171,6 @@ pub(super) async fn open(
     match answer.map_err(|failure| failure.error)? {
         Answer::Switched(head, stream, rest) => {
             let headers = agreed(head, &upgrade)?;
-            let (idle, carrier) = (settings.idle_timeout, Carrier::Http(route.clone()));
             Ok(Opened::Agreed(Agreed { headers, upstream: (stream, rest), idle, carrier }))
         }
         Answer::Response(head, body) => {

@@ -3,7 +3,7 @@
 //! weir that is built for use.
 //!
 //! In reading order: [`http1`] (heads, framing, the chunked coding), [`edge`] (what comes before HTTP: PROXY protocol,
-//! TLS), [`request`] (path, host, forwarding fields), [`pattern`] (what a configuration writes).
+//! TLS), [`request`] (path, host, forwarding fields), [`ws`] (WebSocket), [`pattern`] (what a configuration writes).
 
 mod edge;
 mod http1;
@@ -11,11 +11,13 @@ mod pattern;
 mod request;
 #[cfg(test)]
 mod tests;
+mod ws;
 
 pub use edge::{client_hello, proxy_protocol};
 pub use http1::{chunked, framing, request_head, response_head};
 pub use pattern::route_pattern;
 pub use request::{forwarded, host, path};
+pub use ws::{ws_extensions, ws_frames, ws_inflate};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -37,6 +39,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("request_head", request_head),
     ("response_head", response_head),
     ("route_pattern", route_pattern),
+    ("ws_extensions", ws_extensions),
+    ("ws_frames", ws_frames),
+    ("ws_inflate", ws_inflate),
 ];
 
 /// Ways to cut bytes in pieces, each the places where it cuts: not at all, everywhere, and some that the bytes decide

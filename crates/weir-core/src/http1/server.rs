@@ -157,7 +157,7 @@ impl Server<'_> {
     /// Answers a request that cannot be served and closes.
     async fn refuse(&mut self, error: Error) -> Result<Next, Error> {
         self.deadline.set_cap(Duration::ZERO);
-        let (response, mut tally) = exchange::refuse(self.session, error);
+        let (response, mut tally) = exchange::refuse(self.session, None, error);
         let sent = self.respond(response, false, Version::HTTP_11, &mut false, &mut tally).await;
         tally.end(sent.as_ref().err());
         sent.map(|()| Next::Close)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::{CONTENT_LENGTH, DATE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::extended::Opening;
 use super::streams::{Active, Streams};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -49,6 +50,7 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
         .max_local_error_reset_streams(http2.max_error_resets)
         .max_send_buf_size(SEND_BUFFER)
         .auto_date_header(false)
+        .enable_connect_protocol()
         .keep_alive_interval((!http2.ping_interval.is_zero()).then_some(http2.ping_interval))
         .keep_alive_timeout(http2.ping_timeout);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -87,26 +89,40 @@ pub(crate) async fn run(stream: Rewind<Stream>, session: Session) {
 
 /// One request and the head of its response.
 async fn serve(session: &Session, request: Request<Incoming>, stream: Active) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
-    let head =
+    let mut head =
         RequestHead { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers };
     let body = if body.is_end_stream() { Body::Empty } else { Body::Http2(body) };
     let mut deadline = Deadline::default();
-    let outcome = match head.headers.len() > session.listener.spec.http.max_headers {
-        true => {
-            let error = Error::new(Kind::HeadTooLarge, "more header fields than the limit");
-            let (response, tally) = exchange::refuse(session, error);
-            Outcome::Respond(response, tally)
-        }
-        false => exchange::handle(session, head, body, &mut deadline, &mut Quiet).await,
+    let fits = head.headers.len() <= session.listener.spec.http.max_headers;
+    let asked = match fits {
+        true => Opening::of(&mut head, &mut parts.extensions),
+        false => Err(Error::new(Kind::HeadTooLarge, "more header fields than the limit")),
     };
-    let (mut response, mut tally) = match outcome {
-        Outcome::Respond(response, tally) => (response, tally),
-        // A WebSocket handshake is only taken from HTTP/1.1.
-        Outcome::Switch(_) => {
-            exchange::refuse(session, Error::new(Kind::Internal, "an upgrade on an HTTP/2 stream"))
-        }
+    let (mut response, mut tally) = match asked {
+        Err(error) => exchange::refuse(session, Some(head), error),
+        Ok(opening) => match exchange::handle(session, head, body, &mut deadline, &mut Quiet).await {
+            Outcome::Respond(response, mut tally) => match opening {
+                // The client would take it for the one that opens it.
+                Some(_) if response.status().is_success() => {
+                    let error = Error::new(Kind::UpstreamInvalid, "2xx that opens no WebSocket");
+                    (exchange::answer(&mut tally, &error), tally)
+                }
+                _ => (response, tally),
+            },
+            Outcome::Switch(switch) => match opening {
+                Some(opening) => {
+                    let mut response = opening.switch(session, switch, stream);
+                    date(&mut response);
+                    return response;
+                }
+                None => {
+                    let error = Error::new(Kind::Internal, "an upgrade that nobody asked for");
+                    exchange::refuse(session, None, error)
+                }
+            },
+        },
     };
     complete(&mut response, is_head);
     response.map(|body| {
@@ -118,13 +134,19 @@ async fn serve(session: &Session, request: Request<Incoming>, stream: Active) ->
     })
 }
 
-/// Adds what HTTP/1 adds when it writes a head.
-fn complete(response: &mut Response<Body>, is_head: bool) {
+fn date(response: &mut Response<Body>) {
     if !response.headers().contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(std::time::SystemTime::now()))
     {
         response.headers_mut().insert(DATE, date);
     }
+}
+
+/// Adds what HTTP/1 adds when it writes a head.
+fn complete(response: &mut Response<Body>, is_head: bool) {
+    date(response);
+    // Means nothing here, and hyper would say so.
+    response.headers_mut().remove(UPGRADE);
     let status = response.status();
     if is_head || status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::Empty;

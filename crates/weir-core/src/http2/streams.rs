@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 use crate::error::{Error, Kind};
 use crate::net::Deadline;
 use crate::net::deadline::Coarse;
+use crate::net::tunnel::Leash;
 
 /// The streams of one connection. Starts their tasks for hyper.
 #[derive(Clone)]
@@ -30,12 +31,15 @@ struct Shared {
     idle: Duration,
     /// Written and read while the task of one stream is polled, or dropped.
     said: Cell<Said>,
+    /// Set while the task of one stream is polled: what hyper starts next sends the bytes of its tunnel.
+    opening: Cell<Option<Leash<()>>>,
 }
 
 /// What a stream's body, polled by its task, has said in that poll; and what the task says when it drops the body.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum Said {
     /// Not polled: the stream waits for what it waited for.
+    #[default]
     Nothing,
     /// There is nothing to send for now.
     Waiting,
@@ -51,7 +55,12 @@ pub(super) struct Active(Streams);
 impl Streams {
     /// Of a client that may take none of a response for `idle`.
     pub(super) fn new(idle: Duration) -> Self {
-        Streams(Rc::new(Shared { active: Cell::new(0), idle, said: Cell::new(Said::Nothing) }))
+        Streams(Rc::new(Shared {
+            active: Cell::new(0),
+            idle,
+            said: Cell::default(),
+            opening: Cell::default(),
+        }))
     }
 
     pub(super) fn enter(&self) -> Active {
@@ -74,6 +83,11 @@ impl Active {
     /// The body has handed over data, for the client to take; the exchange must end at `cap`.
     pub(super) fn hands_over(&self, cap: Option<Coarse>) {
         self.0.0.said.set(Said::Data(cap));
+    }
+
+    /// hyper is about to be given the response that makes a tunnel of the stream.
+    pub(super) fn opens(&self, leash: Leash<()>) {
+        self.0.0.opening.set(Some(leash));
     }
 
     /// Why the body is being dropped, if that is because the client did not take it in time.
@@ -99,6 +113,10 @@ impl Drop for Active {
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, task: F) {
+        if let Some(leash) = self.0.opening.take() {
+            spawn_local(leash.lead(task));
+            return;
+        }
         spawn_local(Task {
             task: Some(task),
             streams: self.clone(),
@@ -127,7 +145,10 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         let mut this = self.project();
         let shared = &this.streams.0;
         shared.said.set(Said::Nothing);
-        match this.task.as_mut().as_pin_mut().map(|task| task.poll(cx)) {
+        let polled = this.task.as_mut().as_pin_mut().map(|task| task.poll(cx));
+        // The client may have left before hyper could answer.
+        drop(shared.opening.take());
+        match polled {
             Some(Poll::Pending) => {}
             Some(Poll::Ready(())) | None => return Poll::Ready(()),
         }

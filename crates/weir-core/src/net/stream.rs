@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::Tunnel;
+
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
@@ -25,7 +27,7 @@ pub struct Rewind<S = Socket> {
     inner: S,
 }
 
-/// A byte stream to a client or an upstream, plain or in TLS.
+/// A byte stream to a client or an upstream: plain, in TLS, or on a connection of HTTP/2.
 #[derive(Debug)]
 pub enum Stream {
     /// A plain socket.
@@ -34,6 +36,8 @@ pub enum Stream {
     ServerTls(Box<tokio_rustls::server::TlsStream<Rewind>>),
     /// TLS with an upstream.
     ClientTls(Box<tokio_rustls::client::TlsStream<Socket>>),
+    /// A stream of an HTTP/2 connection to either.
+    Http2(Box<Tunnel>),
 }
 
 impl<S> Rewind<S> {
@@ -62,12 +66,13 @@ impl Stream {
         }
     }
 
-    /// The socket under it.
-    pub fn socket(&self) -> &Socket {
+    /// The socket under it, if it has one for itself.
+    pub fn socket(&self) -> Option<&Socket> {
         match self {
-            Stream::Plain(socket) => socket,
-            Stream::ServerTls(tls) => tls.get_ref().0.inner(),
-            Stream::ClientTls(tls) => tls.get_ref().0,
+            Stream::Plain(socket) => Some(socket),
+            Stream::ServerTls(tls) => Some(tls.get_ref().0.inner()),
+            Stream::ClientTls(tls) => Some(tls.get_ref().0),
+            Stream::Http2(_) => None,
         }
     }
 }
@@ -139,6 +144,7 @@ impl AsyncRead for Stream {
             Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Stream::ServerTls(s) => Pin::new(&mut **s).poll_read(cx, buf),
             Stream::ClientTls(s) => Pin::new(&mut **s).poll_read(cx, buf),
+            Stream::Http2(s) => Pin::new(&mut **s).poll_read(cx, buf),
         }
     }
 }
@@ -184,6 +190,7 @@ impl AsyncWrite for Stream {
     forward_write!(this =>
         Stream::Plain(s) => s,
         Stream::ServerTls(s) => &mut **s,
-        Stream::ClientTls(s) => &mut **s
+        Stream::ClientTls(s) => &mut **s,
+        Stream::Http2(s) => &mut **s
     );
 }

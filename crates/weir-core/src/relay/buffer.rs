@@ -41,6 +41,50 @@ impl Buffer {
         self.end as usize == self.data.len()
     }
 
+    /// Bytes that it has room for from its first one on, with those that are in it.
+    pub(crate) fn room(&self) -> usize {
+        self.data.len() - self.start as usize
+    }
+
+    /// Adds bytes behind those that are in it.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.make_room((self.end - self.start) as usize + bytes.len());
+        if let Some(room) = self.data.get_mut(self.end as usize..self.end as usize + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.end += u32::try_from(bytes.len()).unwrap_or(0);
+        }
+    }
+
+    /// Makes room for `n` bytes from its first one on, with those that are in it: they move to its begin, and where that is
+    /// not enough, to a larger buffer that is no worker's.
+    pub(crate) fn make_room(&mut self, n: usize) {
+        if self.start > 0 {
+            self.data.copy_within(self.start as usize..self.end as usize, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if n > self.data.len() {
+            let mut larger = vec![0; n].into_boxed_slice();
+            if let (Some(to), Some(from)) =
+                (larger.get_mut(..self.end as usize), self.data.get(..self.end as usize))
+            {
+                to.copy_from_slice(from);
+            }
+            give_back(std::mem::replace(&mut self.data, larger));
+        }
+    }
+
+    /// Reads once, behind what is in it; there must be room. 0: the stream has ended.
+    pub(crate) fn poll_fill<S>(&mut self, cx: &mut Context<'_>, from: &mut S) -> Poll<io::Result<usize>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut room = ReadBuf::new(self.data.get_mut(self.end as usize..).unwrap_or_default());
+        ready!(Pin::new(from).poll_read(cx, &mut room))?;
+        let n = room.filled().len();
+        self.end += u32::try_from(n).unwrap_or(0);
+        Poll::Ready(Ok(n))
+    }
+
     /// Forgets the first `n` bytes.
     pub(crate) fn advance(&mut self, n: usize) {
         self.start = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
@@ -62,14 +106,20 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let data = std::mem::take(&mut self.data);
-        let _ = IDLE.try_with(|idle| {
-            let mut idle = idle.borrow_mut();
-            if idle.len() < KEPT {
-                idle.push(data);
-            }
-        });
+        give_back(std::mem::take(&mut self.data));
     }
+}
+
+fn give_back(data: Box<[u8]>) {
+    if data.len() != SIZE {
+        return;
+    }
+    let _ = IDLE.try_with(|idle| {
+        let mut idle = idle.borrow_mut();
+        if idle.len() < KEPT {
+            idle.push(data);
+        }
+    });
 }
 
 /// How many idle buffers this thread keeps.

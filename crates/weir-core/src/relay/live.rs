@@ -31,7 +31,7 @@ pub(crate) struct Live {
     /// What did not fit.
     dropped: AtomicU64,
     /// Whether an operator looks at it.
-    pub(super) tapped: AtomicBool,
+    tapped: AtomicBool,
     tap: Mutex<Option<Tap>>,
 }
 
@@ -97,6 +97,16 @@ impl Live {
         self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Acquire)
     }
 
+    /// Whether something was asked that nobody was told of yet.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether an operator looks at it.
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.tapped.load(Ordering::Relaxed)
+    }
+
     /// The next that is to be sent this way.
     pub(crate) fn next(&self, direction: Direction) -> Option<(Opcode, Bytes)> {
         let mut inbox = self.inbox();
@@ -108,15 +118,9 @@ impl Live {
         Some((opcode, data))
     }
 
-    /// Why it is to end, if it is, once all is sent that was asked for before.
+    /// Why it is to end, if it is.
     pub(crate) fn close(&self) -> Option<(CloseReason, ClosedBy)> {
-        let inbox = self.inbox();
-        if inbox.queues.iter().all(VecDeque::is_empty) { inbox.close.clone() } else { None }
-    }
-
-    /// Whether it is to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.inbox().close.is_some()
+        self.inbox().close.clone()
     }
 
     /// Bounds in the place of those of its route, if some were set since the last time.

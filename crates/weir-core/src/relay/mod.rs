@@ -2,11 +2,12 @@
 //!
 //! In reading order: this file (both directions, time, orders), `registry` (which relays there are, and what they are
 //! told), `live` and `groups` (what plugins and other relays ask of those whose frames are read), `lent` (how they
-//! get at them), `tap` (what operators see), `flow`
-//! (one direction), `buffer` and `pipe` (what bytes are in while they wait).
+//! get at them), `tap` (what operators see), `framed`
+//! (relays whose frames are read), `flow` (one direction), `buffer` and `pipe` (what bytes are in while they wait).
 
 mod buffer;
 mod flow;
+pub(crate) mod framed;
 mod groups;
 mod lent;
 mod live;
@@ -71,6 +72,16 @@ pub enum End {
     Reloaded,
     /// An operator asked for it.
     Ordered,
+    /// It was as old as it may be.
+    Aged,
+    /// The client did not answer a ping.
+    Silent,
+    /// Too much waited that was sent into it.
+    Slow,
+    /// A plugin failed that must not be left out.
+    PluginFailed,
+    /// A side broke a rule of WebSockets, or went over a limit: true if it was the client.
+    Broke(&'static str, bool),
     /// Reading or writing failed: true if on the client's side.
     Failed(io::Error, bool),
 }
@@ -84,6 +95,12 @@ impl End {
             End::Stopped => Some((Kind::Stopped, "the drain time was over")),
             End::Reloaded => Some((Kind::Reloaded, "a changed configuration asked the client to come again")),
             End::Ordered => Some((Kind::Stopped, "an operator closed it")),
+            End::Aged => Some((Kind::Idle, "it was as old as it may be")),
+            End::Silent => Some((Kind::ClientGone, "the client did not answer a ping")),
+            End::Slow => Some((Kind::Overloaded, "too much waited that was sent into it")),
+            End::PluginFailed => Some((Kind::Plugin, "a plugin failed")),
+            End::Broke(detail, true) => Some((Kind::BadRequest, detail)),
+            End::Broke(detail, false) => Some((Kind::UpstreamInvalid, detail)),
             End::Failed(_, true) => Some((Kind::ClientGone, "the connection to the client broke off")),
             End::Failed(_, false) => Some((Kind::UpstreamClosed, "the connection to the upstream broke off")),
         }
@@ -128,7 +145,9 @@ pub(crate) fn relay(
         let end = poll_fn(|cx| relay.poll(cx)).await;
         let code = match end {
             End::Stopped => {
-                FAREWELLS.set(FAREWELLS.get() + usize::from(farewell == Farewell::WebSocket));
+                if farewell == Farewell::WebSocket {
+                    count_farewell();
+                }
                 Some(GOING_AWAY)
             }
             End::Reloaded | End::Ordered => Some(SERVICE_RESTART),
@@ -140,6 +159,11 @@ pub(crate) fn relay(
         let carried = Carried { to_upstream: relay.up.carried(), to_client: relay.down.carried() };
         (carried, end)
     }
+}
+
+/// A relay of this thread was told farewell.
+fn count_farewell() {
+    FAREWELLS.set(FAREWELLS.get() + 1);
 }
 
 /// How many relays of this thread were told farewell.

@@ -16,7 +16,8 @@ use hyper::client::conn::http2::{Builder, Connection as Driver, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::upload::{Sent, Tasks, Upload};
+use super::tasks::Tasks;
+use super::upload::{Sent, Upload};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::net::Stream;
@@ -30,16 +31,20 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 const SEND_BUFFER: usize = 256 << 10;
 /// Size of a response's header list.
 const HEADER_LIST: u32 = 64 << 10;
+/// How many streams may be open before the upstream has said how many. It is about what RFC 9113 recommends (section
+/// 6.5.2), and a number that no upstream says, so that it is known when it has.
+pub(super) const UNTOLD: usize = 99;
 
 type Task = Driver<TokioIo<Stream>, Body, Tasks>;
 
 /// A connection that many requests share.
 pub(super) struct Http2Connection {
     sender: RefCell<SendRequest<Body>>,
-    /// Polled by a task of its own, which takes it away when it has ended; here to be asked for its limits.
-    driver: Rc<RefCell<Option<Task>>>,
+    /// Polled by a task of its own, which takes it away when it has ended; here to be asked for what the upstream has
+    /// said of itself.
+    pub(super) driver: Rc<RefCell<Option<Task>>>,
     scheme: Scheme,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     /// Streams that are open or promised to a sender.
     streams: Cell<usize>,
     /// No new streams.
@@ -51,7 +56,7 @@ pub(super) struct Http2Connection {
 /// Sends requests on an HTTP/2 connection to an upstream. Holds a place among its streams until it is dropped, or
 /// the response body is.
 pub struct Http2Sender {
-    connection: Rc<Http2Connection>,
+    pub(super) connection: Rc<Http2Connection>,
     place: Option<Place>,
 }
 
@@ -68,7 +73,7 @@ pub struct Http2Error {
 pub(super) struct Place(Rc<Http2Connection>);
 
 impl Place {
-    fn take(connection: &Rc<Http2Connection>) -> Self {
+    pub(super) fn take(connection: &Rc<Http2Connection>) -> Self {
         connection.streams.set(connection.streams.get() + 1);
         Place(connection.clone())
     }
@@ -97,7 +102,8 @@ impl Http2Connection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(HEADER_LIST);
+            .max_header_list_size(HEADER_LIST)
+            .initial_max_send_streams(UNTOLD);
         let opened = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened
             .map_err(|e| Error::because(Kind::UpstreamClosed, "the HTTP/2 connection did not open", e))?;
@@ -110,7 +116,7 @@ impl Http2Connection {
             retired: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
         });
-        tokio::task::spawn_local(drive(connection.driver.clone()));
+        tokio::task::spawn_local(drive(connection.driver.clone(), connection.tasks.clone()));
         Ok(connection)
     }
 
@@ -140,7 +146,7 @@ impl Http2Connection {
 }
 
 /// Polls a connection to its end, and then drops it: so senders learn of the end.
-async fn drive(driver: Rc<RefCell<Option<Task>>>) {
+async fn drive(driver: Rc<RefCell<Option<Task>>>, tasks: Tasks) {
     let ended = std::future::poll_fn(|cx| match driver.borrow_mut().as_mut() {
         Some(driver) => Pin::new(driver).poll(cx),
         None => Poll::Ready(Ok(())),
@@ -151,6 +157,7 @@ async fn drive(driver: Rc<RefCell<Option<Task>>>) {
     }
     let over = driver.borrow_mut().take();
     drop(over);
+    tasks.end();
 }
 
 impl Http2Sender {
@@ -168,31 +175,22 @@ impl Http2Sender {
         &mut self,
         method: http::Method,
         uri: Uri,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         upload: Option<Rc<Upload>>,
     ) -> Result<http::Response<Body>, Http2Error> {
-        let place = self.place.take().unwrap_or_else(|| Place::take(&self.connection));
+        let place = self.take_place();
         let sent =
             |upload: &Rc<Upload>| Body::stream(Sent::new(upload.clone(), self.connection.tasks.clone()));
         let body = upload.as_ref().map_or(Body::Empty, sent);
         let mut unanswered = Unanswered { upload, place: Some(place) };
-        let mut request = Request::new(body);
-        *request.uri_mut() = absolute(uri, &self.connection.scheme, &mut headers)?;
-        *request.method_mut() = method;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.headers_mut() = headers;
-        let sent = self.connection.sender.borrow_mut().try_send_request(request);
-        match sent.await {
-            Ok(response) => {
-                let (upload, place) = (unanswered.upload.take(), unanswered.place.take());
-                Ok(response.map(|incoming| received(incoming, place, upload)))
-            }
-            Err(mut failed) => {
-                // Given back: it never left.
-                let unsent = failed.take_message().is_some();
-                Err(self.connection.explain(failed.into_error(), unsent))
-            }
-        }
+        let request = self.connection.request(method, uri, headers, body)?;
+        let response = self.connection.dispatch(request).await?;
+        let (upload, place) = (unanswered.upload.take(), unanswered.place.take());
+        Ok(response.map(|incoming| received(incoming, place, upload)))
+    }
+
+    pub(super) fn take_place(&mut self) -> Place {
+        self.place.take().unwrap_or_else(|| Place::take(&self.connection))
     }
 }
 
@@ -212,6 +210,35 @@ impl Drop for Unanswered {
 }
 
 impl Http2Connection {
+    /// A request as hyper wants it.
+    pub(super) fn request(
+        &self,
+        method: http::Method,
+        uri: Uri,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Request<Body>, Http2Error> {
+        let mut request = Request::new(body);
+        *request.uri_mut() = absolute(uri, &self.scheme, &mut headers)?;
+        *request.method_mut() = method;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// Sends a request and waits for the head of the response.
+    pub(super) async fn dispatch(
+        &self,
+        request: Request<Body>,
+    ) -> Result<http::Response<Incoming>, Http2Error> {
+        let sent = self.sender.borrow_mut().try_send_request(request);
+        sent.await.map_err(|mut failed| {
+            // Given back: it never left.
+            let unsent = failed.take_message().is_some();
+            self.explain(failed.into_error(), unsent)
+        })
+    }
+
     /// What an error of hyper's means, and whether the connection is of any more use.
     fn explain(&self, error: hyper::Error, unsent: bool) -> Http2Error {
         let mut failure = None;
@@ -319,7 +346,7 @@ struct Received {
     upload: Option<Rc<Upload>>,
 }
 
-fn received(incoming: Incoming, place: Option<Place>, upload: Option<Rc<Upload>>) -> Body {
+pub(super) fn received(incoming: Incoming, place: Option<Place>, upload: Option<Rc<Upload>>) -> Body {
     let received = Received { incoming, place, upload };
     if received.incoming.is_end_stream() { Body::Empty } else { Body::stream(received) }
 }

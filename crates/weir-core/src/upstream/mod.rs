@@ -6,7 +6,7 @@
 //!
 //! In reading order: `group` and `endpoint` (what there is), `balance` (which one is taken), `pool` (a
 //! connection to it), `connect` (a fresh one), `http2` (one that many requests share), `upload` (a request body on
-//! such a one), `retry` (how often again), `resolve` (where a name is), `shard` and `clock` (what these stand on).
+//! such a one), `tunnel` (a WebSocket on such a one), `tasks` (what hyper runs for it), `retry` (how often again), `resolve` (where a name is), `shard` and `clock` (what these stand on).
 
 mod balance;
 mod clock;
@@ -18,6 +18,8 @@ mod pool;
 mod resolve;
 mod retry;
 mod shard;
+mod tasks;
+mod tunnel;
 mod upload;
 
 pub use balance::CookieError;
@@ -27,6 +29,7 @@ pub use group::{Group, GroupError};
 pub use http2::{Http2Error, Http2Sender};
 pub use pool::{Pools, lease, sweep};
 pub use resolve::{resolve_blocking, resolve_first, resolve_forever};
+pub use tunnel::Connected;
 pub use upload::Upload;
 pub(crate) use upload::UploadState;
 

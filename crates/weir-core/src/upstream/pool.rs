@@ -221,7 +221,7 @@ impl Slot {
 
     async fn open_http2(&self, group: &Group, stream: Stream) -> Result<(), Error> {
         let patience = group.spec.timeouts.idle.as_millis();
-        if let (Socket::Tcp(socket), Ok(millis @ 1..)) = (stream.socket(), u32::try_from(patience)) {
+        if let (Some(Socket::Tcp(socket)), Ok(millis @ 1..)) = (stream.socket(), u32::try_from(patience)) {
             // A host that vanished would hold every request that shares the connection for as long as the kernel
             // sends again, a quarter of an hour. It is a precaution: without it all works as well as before.
             let _ = rustix::net::sockopt::set_tcp_user_timeout(socket, millis);

@@ -5,17 +5,15 @@
 //! both sides know of each other.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use pin_project_lite::pin_project;
-use tokio::task::spawn_local;
 
 use super::http2::Place;
+use super::tasks::Tasks;
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::http1::Waits;
@@ -94,6 +92,16 @@ impl Upload {
         }
     }
 
+    /// Whether it was given up.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.get()
+    }
+
+    /// The task that sends it: woken when it is given up.
+    pub(super) fn is_sent_by(&self, cx: &Context<'_>) {
+        remember(&self.sender, cx);
+    }
+
     /// All of it was read, or it broke off.
     fn ends(&self, body: &mut Option<Body>) {
         *body = None;
@@ -135,7 +143,7 @@ impl HttpBody for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if !std::mem::replace(&mut self.polled, true) {
-            self.tasks.0.set(Some(self.upload.clone()));
+            self.tasks.begins(&self.upload);
         }
         let upload = &self.upload;
         let mut body = upload.body.borrow_mut();
@@ -186,12 +194,7 @@ impl HttpBody for Sent {
 impl Drop for Sent {
     fn drop(&mut self) {
         self.upload.done.set(true);
-        // Ended where it began: there is no task for the rest.
-        if let Some(begun) = self.tasks.0.take()
-            && !Rc::ptr_eq(&begun, &self.upload)
-        {
-            self.tasks.0.set(Some(begun));
-        }
+        self.tasks.ends(&self.upload);
         let body = self.upload.body.borrow_mut().take();
         drop(body);
         if let Some(watcher) = self.upload.watcher.take() {
@@ -205,49 +208,4 @@ impl Drop for Sent {
 /// An error on which hyper resets the stream as one that is not wanted any more (RFC 9113, section 7).
 fn cancel(kind: Kind, detail: &'static str) -> Error {
     Error::because(kind, detail, h2::Error::from(h2::Reason::CANCEL))
-}
-
-/// Starts hyper's tasks of a connection. One that sends a body ends, and with it the stream, when that is given up:
-/// hyper would go on waiting for a window, which an upstream that has answered may never open.
-///
-/// Holds the body that hyper has just begun to send, until it is known by which task: hyper polls it before it starts
-/// a task for the rest.
-#[derive(Clone, Default)]
-pub(super) struct Tasks(Rc<Cell<Option<Rc<Upload>>>>);
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        spawn_local(Task { task, upload: self.0.take(), begun: self.clone() });
-    }
-}
-
-pin_project! {
-    /// A task that may send a body.
-    struct Task<F> {
-        #[pin]
-        task: F,
-        upload: Option<Rc<Upload>>,
-        begun: Tasks,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Task<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if this.upload.as_ref().is_some_and(|upload| upload.given_up.get()) {
-            return Poll::Ready(());
-        }
-        let ended = this.task.poll(cx);
-        if let Some(begun) = this.begun.0.take() {
-            *this.upload = Some(begun);
-        }
-        if let Some(upload) = this.upload
-            && ended.is_pending()
-        {
-            remember(&upload.sender, cx);
-        }
-        ended
-    }
 }

@@ -4,14 +4,18 @@
 //! Everything works on slices, so that a frame which nobody changes can be forwarded as the bytes it came in.
 //!
 //! In reading order: [`frame`] (the header of one frame), [`sequence`] (which frame may follow which, and limits),
-//! [`mask`], [`utf8`] (text in pieces), [`close`] (why a connection ends).
+//! [`mask`], [`utf8`] (text in pieces), [`close`] (why a connection ends), [`extension`] (what both sides agree on about
+//! compression), [`deflate`] (compression itself), [`states`] (the memory that it needs).
 
 #![allow(dead_code, reason = "relays that look at frames come next")]
 
 pub(crate) mod close;
+pub(crate) mod deflate;
+pub(crate) mod extension;
 pub(crate) mod frame;
 pub(crate) mod mask;
 pub(crate) mod sequence;
+pub(crate) mod states;
 pub(crate) mod utf8;
 
 /// A peer broke a rule or went over a limit: its connection is to be closed.

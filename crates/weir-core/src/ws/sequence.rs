@@ -105,6 +105,11 @@ impl Sequence {
         Ok(part)
     }
 
+    /// Takes other limits, from the next frame on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Whether a message has begun and not ended.
     pub(crate) fn is_inside_message(&self) -> bool {
         self.message.is_some()

@@ -102,7 +102,7 @@ mod tests {
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             4 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
-            2 => prop::collection::vec(b'a'..b'z', 0..20),
+            2 => prop::collection::vec(b'a'..=b'z', 0..20),
             1 => prop::collection::vec(prop::sample::select(&b"\xe2\x82\xed\xa0\xf4\x90\xf0\x8f\x80\xbf"[..]), 0..3),
         ];
         prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())

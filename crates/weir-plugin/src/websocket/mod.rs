@@ -114,6 +114,9 @@ pub struct Watch {
     pub frames: bool,
     /// Every message as a whole ([`crate::Talk::on_message`]).
     pub messages: bool,
+    /// Nothing, but it wants to send into it, and to know how it ends. Where no plugin wants anything of a relay, its bytes
+    /// pass unread.
+    pub send: bool,
 }
 
 /// The relay of an exchange, as the hooks of that exchange see it. May be kept: what is done to a relay that has ended
@@ -216,6 +219,13 @@ impl CloseReason {
     /// The reason: at most 123 bytes.
     pub fn reason(&self) -> &Arc<str> {
         &self.reason
+    }
+}
+
+impl Watch {
+    /// Whether anything is wanted.
+    pub fn is_any(&self) -> bool {
+        self.frames || self.messages || self.send
     }
 }
 

@@ -1,0 +1,532 @@
+//! A relay whose frames are read: a WebSocket with plugins on it, or with bounds on what may pass.
+//!
+//! In reading order: this file (both directions, the close handshake, time, orders), [`pump`] (one direction), `input` and
+//! `output` (bytes on their way), `coding` (compression), [`talkers`] (the plugins), `show` (what operators see).
+
+mod coding;
+mod input;
+mod output;
+mod pump;
+mod show;
+mod talkers;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use weir_plugin::websocket::{Closed, ClosedBy, Direction, RelayLimits};
+
+use self::coding::Coding;
+use self::pump::{Around, Event, Pump};
+use self::show::Show;
+use super::live::index;
+use super::registry::{Control, Order};
+use super::{Carried, End, LINGER, count_farewell, depart};
+use crate::net::Stream;
+use crate::net::deadline::{Coarse, Deadline};
+use crate::spec;
+use crate::ws::extension::Agreement;
+use crate::ws::sequence::Limits;
+use crate::ws::{Role, Violation, close};
+
+pub(crate) use talkers::{Talker, Talkers};
+
+/// What both sides of a handshake agreed on with weir: the client, the upstream. `None`: no compression.
+pub(crate) type Agreements = Option<(Agreement, Agreement)>;
+
+/// A relay whose frames are read.
+pub(crate) struct Framed {
+    client: Stream,
+    upstream: Stream,
+    up: Pump,
+    down: Pump,
+    talkers: Rc<Talkers>,
+    bounds: Bounds,
+    control: Control,
+    closing: Option<Closing>,
+    /// What an operator may see, while one looks.
+    show: Option<Show>,
+    tap: Option<Arc<spec::Tap>>,
+    deadline: Deadline,
+    /// What others wake.
+    waker: Option<Waker>,
+    opened: Coarse,
+    /// When a frame passed last, and when one of the client's did.
+    passed: Coarse,
+    heard: Coarse,
+    /// When weir has asked the client whether it is there.
+    asked: Option<Coarse>,
+    frames: [u64; 2],
+    bytes: [u64; 2],
+    /// Told to go over to another generation.
+    moving: bool,
+}
+
+/// What a relay is bounded by.
+#[derive(Clone, Debug)]
+struct Bounds {
+    idle: Duration,
+    /// Zero: none.
+    age: Duration,
+    close: Duration,
+    ping_interval: Duration,
+    ping_timeout: Duration,
+    answers: bool,
+    limits: Limits,
+}
+
+/// A relay that is being closed.
+struct Closing {
+    closed: Closed,
+    end: End,
+    since: Coarse,
+    /// Whether weir has sent a close frame, or cannot: to the upstream, to the client.
+    sent: [bool; 2],
+}
+
+/// What a relay comes to.
+pub(crate) enum Next {
+    /// It is between two messages, and is to go over to the newest generation.
+    Migrate,
+    /// It has ended.
+    Ended(Ended),
+}
+
+/// How a relay whose frames are read has ended.
+pub(crate) struct Ended {
+    pub(crate) carried: Carried,
+    pub(crate) end: End,
+    pub(crate) closed: Closed,
+}
+
+impl Framed {
+    /// A relay between two sides that have agreed. `head` are bytes already read from each side (client, upstream).
+    pub(crate) fn new(
+        (client, upstream): (Stream, Stream),
+        head: &(Bytes, Bytes),
+        agreements: Agreements,
+        settings: &spec::WebSocket,
+        talkers: Talkers,
+        control: Control,
+    ) -> Self {
+        let bounds = Bounds::new(settings);
+        let coding = |sender| {
+            let (deflate, (client, upstream)) = (settings.frames.deflate.as_ref()?, agreements?);
+            let (from, to) = if sender == Role::Client { (client, upstream) } else { (upstream, client) };
+            Some(Coding::new(sender, from, to, deflate))
+        };
+        let pump = |direction, head, sender| {
+            Pump::new(direction, head, bounds.limits, coding(sender), bounds.answers)
+        };
+        let now = Coarse::now();
+        let mut framed = Framed {
+            client,
+            upstream,
+            up: pump(Direction::ToUpstream, &head.0, Role::Client),
+            down: pump(Direction::ToClient, &head.1, Role::Server),
+            talkers: Rc::new(talkers),
+            bounds,
+            control,
+            closing: None,
+            show: None,
+            tap: settings.frames.tap.clone(),
+            deadline: Deadline::default(),
+            waker: None,
+            opened: now,
+            passed: now,
+            heard: now,
+            asked: None,
+            frames: [0; 2],
+            bytes: [0; 2],
+            moving: false,
+        };
+        framed.note_watch();
+        framed
+    }
+
+    /// The plugins on it.
+    pub(crate) fn talkers(&self) -> &Rc<Talkers> {
+        &self.talkers
+    }
+
+    /// The relay as plugins and operators know it.
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Goes on with other plugins, and by other settings.
+    pub(crate) fn go_on(&mut self, talkers: Talkers, settings: &spec::WebSocket) {
+        self.talkers = Rc::new(talkers);
+        self.bounds = Bounds::new(settings);
+        self.tap.clone_from(&settings.frames.tap);
+        self.show = None;
+        self.apply_bounds();
+        self.note_watch();
+    }
+
+    /// It stays with the plugins that it has.
+    pub(crate) fn stay(&mut self) {
+        self.moving = false;
+    }
+
+    fn note_watch(&mut self) {
+        self.moving = false;
+        self.control.reads_messages(self.talkers.watch.messages);
+    }
+
+    /// Carries frames until it has ended, or is to go over to another generation. Cancel safe.
+    pub(crate) async fn run(&mut self) -> Next {
+        match poll_fn(|cx| self.poll(cx)).await {
+            None => Next::Migrate,
+            Some(Closing { closed, end, .. }) => {
+                // Boxed: it is for the end only.
+                Box::pin(self.depart()).await;
+                let carried = Carried { to_upstream: self.up.carried(), to_client: self.down.carried() };
+                Next::Ended(Ended { carried, end, closed })
+            }
+        }
+    }
+
+    /// `None`: it is to go over to another generation.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            self.waker = Some(cx.waker().clone());
+            self.control.register(cx.waker());
+        }
+        self.take_orders();
+        self.take_asked();
+        while let Some(event) = self.poll_pumps(cx) {
+            self.on_event(event);
+        }
+        self.note_passed();
+        if let Some(closing) = self.closing.take_if(|closing| {
+            let [to_upstream, to_client] = closing.sent;
+            let all = to_upstream && to_client && self.up.is_closed() && self.down.is_closed();
+            all && self.up.is_flushed() && self.down.is_flushed()
+        }) {
+            return Poll::Ready(Some(closing));
+        }
+        if self.moving && self.closing.is_none() && self.up.rests() && self.down.rests() {
+            return Poll::Ready(None);
+        }
+        self.poll_time(cx)
+    }
+
+    fn take_orders(&mut self) {
+        match self.control.order() {
+            _ if self.closing.is_some() => {}
+            Some(Order::Stop) => {
+                count_farewell();
+                self.close_both(1001, "", ClosedBy::Weir, End::Stopped);
+            }
+            Some(Order::Restart) => self.close_both(1012, "", ClosedBy::Weir, End::Reloaded),
+            Some(Order::Close) => self.close_both(1012, "", ClosedBy::Plugin, End::Ordered),
+            None => self.moving |= self.control.is_to_migrate(),
+        }
+    }
+
+    /// What others have asked of it.
+    fn take_asked(&mut self) {
+        let Some(live) = self.control.live() else { return };
+        let looked_at = live.is_tapped();
+        if looked_at != self.show.is_some() {
+            self.show = self.tap.clone().filter(|_| looked_at).map(Show);
+        }
+        if !live.was_asked() {
+            return;
+        }
+        self.up.has_mail();
+        self.down.has_mail();
+        let close = live.close().filter(|_| self.closing.is_none());
+        let limits = live.limits();
+        if close.is_some() {
+            // What was sent before goes first, as far as that is possible now.
+            let around =
+                Around { talkers: &self.talkers, live: Some(live), show: self.show.as_ref(), hold: true };
+            self.up.send_last(&around);
+            self.down.send_last(&around);
+        }
+        if let Some((close, by)) = close {
+            let end = if by == ClosedBy::Weir { End::Slow } else { End::Closed };
+            self.close_both(close.code(), close.reason(), by, end);
+        }
+        if let Some(limits) = limits {
+            self.bounds.set(&limits);
+            self.apply_bounds();
+        }
+    }
+
+    fn apply_bounds(&mut self) {
+        self.up.limit(self.bounds.limits, self.bounds.answers);
+        self.down.limit(self.bounds.limits, self.bounds.answers);
+    }
+
+    fn poll_pumps(&mut self, cx: &mut Context<'_>) -> Option<(Direction, Event)> {
+        let around = Around {
+            talkers: &self.talkers,
+            live: self.control.live(),
+            show: self.show.as_ref(),
+            hold: self.moving && self.closing.is_none(),
+        };
+        let streams = (&mut self.client, &mut self.upstream);
+        if let Poll::Ready(event) = self.up.poll(cx, streams, &around) {
+            return Some((Direction::ToUpstream, event));
+        }
+        let streams = (&mut self.upstream, &mut self.client);
+        match self.down.poll(cx, streams, &around) {
+            Poll::Ready(event) => Some((Direction::ToClient, event)),
+            Poll::Pending => None,
+        }
+    }
+
+    fn on_event(&mut self, (direction, event): (Direction, Event)) {
+        let by_client = direction == Direction::ToUpstream;
+        let side = if by_client { ClosedBy::Client } else { ClosedBy::Upstream };
+        match event {
+            Event::Ping(data) => self.pump(opposite(direction)).pong(data),
+            Event::Close(close) => self.pass_close(direction, &close, side),
+            Event::Verdict(close) => {
+                self.close_both(close.code(), close.reason(), ClosedBy::Plugin, End::Closed);
+            }
+            Event::Failed => {
+                self.close_both(1011, "", ClosedBy::Weir, End::PluginFailed);
+            }
+            Event::Violation(violation) => self.on_violation(direction, violation),
+            Event::Ended => {
+                self.on_end(direction, End::Failed(std::io::ErrorKind::UnexpectedEof.into(), by_client))
+            }
+            Event::Broken(broken) => {
+                let of_client = broken.reading == by_client;
+                let direction = if of_client { Direction::ToUpstream } else { Direction::ToClient };
+                self.pump(direction).end();
+                self.on_end(direction, End::Failed(broken.error, of_client));
+                // Nothing more can be written there either.
+                self.pump(opposite(direction)).abandon();
+            }
+        }
+    }
+
+    /// A side has sent its close frame: the other one gets it, unless it got one before.
+    fn pass_close(&mut self, direction: Direction, close: &close::Close, by: ClosedBy) {
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            closed: Closed { code: close.code, reason: (*close.reason).into(), by },
+            end: End::Closed,
+            since: Coarse::now(),
+            sent: [false; 2],
+        });
+        let payload = match close.code {
+            Some(code) => close::encode(code, &close.reason),
+            None => Vec::new(),
+        };
+        let place = index(direction);
+        if let Some(sent) = closing.sent.get_mut(place).filter(|sent| !**sent) {
+            *sent = true;
+            self.pump(direction).say_close(&payload);
+        }
+    }
+
+    /// A side has ended without a close frame.
+    fn on_end(&mut self, direction: Direction, end: End) {
+        let place = index(direction);
+        let other = opposite(direction);
+        if self.closing.is_none() {
+            let closed = Closed { code: None, reason: "".into(), by: ClosedBy::Nobody };
+            // What it has sent still goes on; then the other side's connection ends, as it would without weir.
+            self.closing = Some(Closing { closed, end, since: Coarse::now(), sent: [true; 2] });
+            self.pump(other).end();
+            return;
+        }
+        // It had a close frame and answered none: the other side's handshake still comes to its end.
+        self.mark_sent(index(other));
+        let answer = self.closing.as_ref().map(|closing| closing.closed.clone());
+        if let Some(closing) = &mut self.closing
+            && let Some(sent) = closing.sent.get_mut(place).filter(|sent| !**sent)
+        {
+            *sent = true;
+            let payload = answer.and_then(|closed| Some(close::encode(closed.code?, ""))).unwrap_or_default();
+            self.pump(direction).say_close(&payload);
+        }
+    }
+
+    fn on_violation(&mut self, direction: Direction, violation: Violation) {
+        let Violation { code, detail } = violation;
+        let by_client = direction == Direction::ToUpstream;
+        self.pump(direction).discard();
+        if self.closing.is_some() {
+            // Whatever it sends now, it has been told.
+            self.pump(direction).end();
+            return;
+        }
+        let (to_client, to_upstream) = if by_client { (code, 1001) } else { (1001, code) };
+        let (client_text, upstream_text) = if by_client { (detail, "") } else { ("", detail) };
+        let closed = Closed { code: Some(code), reason: detail.into(), by: ClosedBy::Weir };
+        self.close(
+            (to_upstream, upstream_text),
+            (to_client, client_text),
+            closed,
+            End::Broke(detail, by_client),
+        );
+    }
+
+    fn close_both(&mut self, code: u16, reason: &str, by: ClosedBy, end: End) {
+        let closed = Closed { code: Some(code), reason: reason.into(), by };
+        self.close((code, reason), (code, reason), closed, end);
+    }
+
+    /// Sends close frames to both sides, and waits for theirs.
+    fn close(&mut self, to_upstream: (u16, &str), to_client: (u16, &str), closed: Closed, end: End) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.up.discard();
+        self.down.discard();
+        self.up.say_close(&close::encode(to_upstream.0, to_upstream.1));
+        self.down.say_close(&close::encode(to_client.0, to_client.1));
+        self.closing = Some(Closing { closed, end, since: Coarse::now(), sent: [true; 2] });
+    }
+
+    fn mark_sent(&mut self, place: usize) {
+        if let Some(closing) = &mut self.closing
+            && let Some(sent) = closing.sent.get_mut(place)
+        {
+            *sent = true;
+        }
+    }
+
+    fn pump(&mut self, direction: Direction) -> &mut Pump {
+        match direction {
+            Direction::ToUpstream => &mut self.up,
+            Direction::ToClient => &mut self.down,
+        }
+    }
+
+    /// Counts what has passed.
+    fn note_passed(&mut self) {
+        let frames = [self.up.frames(), self.down.frames()];
+        let bytes = [self.up.carried(), self.down.carried()];
+        if frames == self.frames && bytes == self.bytes {
+            return;
+        }
+        let now = Coarse::now();
+        if frames.first() != self.frames.first() {
+            self.heard = now;
+            self.asked = None;
+        }
+        if frames != self.frames {
+            self.passed = now;
+        }
+        (self.frames, self.bytes) = (frames, bytes);
+        for (direction, (bytes, frames)) in
+            [Direction::ToUpstream, Direction::ToClient].into_iter().zip(bytes.into_iter().zip(frames))
+        {
+            self.control.passed(direction, bytes, frames);
+        }
+    }
+
+    /// Waits for the next moment at which something is to happen by itself.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
+        loop {
+            let Some((at, due)) = self.next_due() else {
+                self.deadline.clear();
+                return Poll::Pending;
+            };
+            self.deadline.set_at(at);
+            if self.deadline.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match due {
+                Due::Cut => return Poll::Ready(self.closing.take()),
+                Due::Idle => self.close_both(1001, "idle", ClosedBy::Weir, End::Idle),
+                Due::Aged => self.close_both(1001, "as old as it may be", ClosedBy::Weir, End::Aged),
+                Due::Silent => self.close_both(1001, "no answer to a ping", ClosedBy::Weir, End::Silent),
+                Due::Ping => {
+                    let data = Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes());
+                    self.asked = Some(Coarse::now());
+                    self.up.awaits(data.clone());
+                    self.down.ping(data);
+                }
+            }
+            // What that wrote goes out.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// The next thing that is to happen by itself, and when.
+    fn next_due(&self) -> Option<(Coarse, Due)> {
+        if let Some(closing) = &self.closing {
+            return Some((closing.since.after(self.bounds.close), Due::Cut));
+        }
+        let bounds = &self.bounds;
+        let ping = match self.asked {
+            Some(asked) => (bounds.ping_timeout, asked, Due::Silent),
+            None => (bounds.ping_interval, self.heard, Due::Ping),
+        };
+        let all = [(bounds.idle, self.passed, Due::Idle), (bounds.age, self.opened, Due::Aged), ping];
+        let set = all.into_iter().filter(|(time, ..)| !time.is_zero());
+        set.map(|(time, from, due)| (from.after(time), due)).min_by_key(|(at, _)| *at)
+    }
+
+    /// Ends both connections, with a moment for what is still on its way.
+    async fn depart(&mut self) {
+        let (client, upstream) = (depart(&mut self.client, None), depart(&mut self.upstream, None));
+        let _ = timeout(LINGER, async { tokio::join!(client, upstream) }).await;
+    }
+
+    /// Both sides and what was read of them, to go on unread.
+    pub(crate) fn into_parts(mut self) -> ((Stream, Stream), (Bytes, Bytes), Control) {
+        let head = (self.up.take_input(), self.down.take_input());
+        ((self.client, self.upstream), head, self.control)
+    }
+}
+
+/// What is to happen by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// A close handshake that takes too long.
+    Cut,
+    Idle,
+    Aged,
+    /// The client has not answered.
+    Silent,
+    Ping,
+}
+
+impl Bounds {
+    fn new(settings: &spec::WebSocket) -> Self {
+        let frames = &settings.frames;
+        let jitter = 1.0 - settings.max_age_jitter.clamp(0.0, 1.0) * fastrand::f64();
+        Bounds {
+            idle: settings.idle_timeout,
+            age: settings.max_age.mul_f64(jitter),
+            close: frames.close_timeout,
+            ping_interval: frames.ping_interval,
+            ping_timeout: frames.ping_timeout,
+            answers: frames.pings == spec::Pings::Answer,
+            limits: Limits {
+                frame: frames.max_frame,
+                message: frames.max_message,
+                fragments: frames.max_fragments,
+                controls_per_second: frames.max_controls,
+            },
+        }
+    }
+
+    fn set(&mut self, limits: &RelayLimits) {
+        self.limits.message = limits.max_message.unwrap_or(self.limits.message);
+        self.idle = limits.idle_timeout.unwrap_or(self.idle);
+        self.age = limits.max_age.unwrap_or(self.age);
+        self.ping_interval = limits.ping_interval.unwrap_or(self.ping_interval);
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::ToUpstream => Direction::ToClient,
+        Direction::ToClient => Direction::ToUpstream,
+    }
+}

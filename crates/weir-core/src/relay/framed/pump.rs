@@ -1,0 +1,831 @@
+//! One direction of a relay whose frames are read.
+//!
+//! Frames that nobody changes go on as the bytes that they came in. Those that nobody wants to see are not even waited
+//! for: once their header was looked at, they pass in pieces.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use weir_plugin::Step;
+use weir_plugin::websocket::{CloseReason, Direction, Frame, Opcode as Kind, Watch};
+
+use super::coding::Coding;
+use super::input::Input;
+use super::output::Output;
+use super::show::Show;
+use super::talkers::{Outcome, Stage, Talkers};
+use crate::net::{InTurns, Stream};
+use crate::relay::flow::Broken;
+use crate::relay::live::Live;
+use crate::relay::tap::Passed;
+use crate::ws::frame::{Head, Opcode};
+use crate::ws::sequence::{Limits, Part, Sequence};
+use crate::ws::utf8::Utf8;
+use crate::ws::{Role, Violation, close, mask};
+
+/// So much may wait to be written before more frames are looked at.
+const HIGH: usize = 64 << 10;
+/// Reads in a row before other connections of the worker have their turn.
+const ROUNDS: usize = 16;
+
+/// One direction.
+pub(super) struct Pump {
+    direction: Direction,
+    sender: Role,
+    input: Input,
+    output: Output,
+    sequence: Sequence,
+    utf8: Utf8,
+    /// The frame whose payload is awaited.
+    head: Option<(Head, Part)>,
+    /// Bytes of a frame that passes in pieces, which are still to come.
+    passing: u64,
+    /// What the plugins are being asked about.
+    asked: Option<Box<Asked>>,
+    /// A message that is being put together.
+    message: Option<Box<Message>>,
+    /// A message whose frames go on one by one.
+    open: Option<Open>,
+    /// The rest of the message passes without being read.
+    unread: bool,
+    /// What weir itself has to say to the receiver between two frames.
+    ping: Option<Bytes>,
+    pong: Option<Bytes>,
+    /// What weir's own ping to the sender says: its answer is for nobody else.
+    awaited: Option<Bytes>,
+    coding: Option<Box<Coding>>,
+    /// The most bytes of a message, without compression.
+    most: u64,
+    state: State,
+    /// Whether the receiver waits for the rest of a frame that does not come.
+    is_cut: bool,
+    /// Whether others have sent something into it.
+    mail: bool,
+    /// Pings are answered, and no pongs passed on.
+    answers: bool,
+    frames: u64,
+    messages: u64,
+}
+
+/// How far a direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing is passed on any more; the sender's close frame is awaited.
+    Discarding,
+    /// The sender has sent its close frame, or ended.
+    Closed,
+}
+
+/// What the plugins are being asked about.
+struct Asked {
+    waiting: Pin<Box<dyn Future<Output = Outcome>>>,
+    stage: Stage,
+    about: About,
+}
+
+/// A frame that the plugins are asked about, or the message that it completes.
+struct About {
+    part: Part,
+    /// Where it is in the input, with its header.
+    raw: Range<usize>,
+    size: u64,
+    sequence: u64,
+}
+
+/// A message that is being put together.
+struct Message {
+    /// The frames as they came, as long as none of them was changed.
+    raw: Option<Vec<u8>>,
+    data: Vec<u8>,
+    size: u64,
+}
+
+/// A message whose frames go on one by one.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Whether the receiver has got one of them.
+    begun: bool,
+    /// How they reach the receiver.
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As they came, where they are not changed.
+    Raw,
+    /// Compressed anew.
+    Deflated,
+}
+
+/// What a direction comes to that concerns the other one.
+pub(super) enum Event {
+    /// The sender has sent its close frame.
+    Close(close::Close),
+    /// The sender has ended without one.
+    Ended,
+    /// The sender broke a rule, or went over a limit.
+    Violation(Violation),
+    /// A plugin ends the relay.
+    Verdict(CloseReason),
+    /// A plugin failed that must not be left out.
+    Failed,
+    /// A ping that weir answers: what is in it.
+    Ping(Bytes),
+    /// A connection broke off.
+    Broken(Broken),
+}
+
+/// What a direction is polled with.
+pub(super) struct Around<'a> {
+    pub(super) talkers: &'a Rc<Talkers>,
+    pub(super) live: Option<&'a Live>,
+    pub(super) show: Option<&'a Show>,
+    /// No frame is begun any more.
+    pub(super) hold: bool,
+}
+
+impl Pump {
+    /// A direction that begins with bytes that were read before.
+    pub(super) fn new(
+        direction: Direction,
+        head: &Bytes,
+        limits: Limits,
+        coding: Option<Coding>,
+        answers: bool,
+    ) -> Self {
+        let sender = match direction {
+            Direction::ToUpstream => Role::Client,
+            Direction::ToClient => Role::Server,
+        };
+        Pump {
+            direction,
+            sender,
+            input: Input::new(head),
+            output: Output::default(),
+            sequence: Sequence::new(sender, coding.is_some(), limits),
+            utf8: Utf8::default(),
+            head: None,
+            passing: 0,
+            asked: None,
+            message: None,
+            open: None,
+            unread: false,
+            ping: None,
+            pong: None,
+            awaited: None,
+            coding: coding.map(Box::new),
+            most: limits.message,
+            state: State::Open,
+            is_cut: false,
+            mail: false,
+            answers,
+            frames: 0,
+            messages: 0,
+        }
+    }
+
+    /// Bytes that the receiver has taken.
+    pub(super) fn carried(&self) -> u64 {
+        self.output.carried()
+    }
+
+    /// Frames that have come.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Takes other bounds.
+    pub(super) fn limit(&mut self, limits: Limits, answers: bool) {
+        self.most = limits.message;
+        self.sequence.set_limits(limits);
+        self.answers = answers;
+    }
+
+    /// Others have sent something into it.
+    pub(super) fn has_mail(&mut self) {
+        self.mail = true;
+    }
+
+    /// Whether it is between two frames, or two messages where they are put together, and nobody is being asked.
+    pub(super) fn rests(&self) -> bool {
+        self.asked.is_none() && self.message.is_none() && self.open.is_none() && self.passing == 0
+    }
+
+    /// Whether all was written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Whether the sender's close frame, or its end, was seen.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Passes nothing on any more, and waits for the sender's close frame.
+    pub(super) fn discard(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Discarding;
+            self.is_cut = self.passing > 0;
+            self.asked = None;
+            self.message = None;
+        }
+    }
+
+    /// The sender has ended: nothing more is read.
+    pub(super) fn end(&mut self) {
+        self.discard();
+        self.state = State::Closed;
+    }
+
+    /// The receiver is gone: nothing more is written.
+    pub(super) fn abandon(&mut self) {
+        self.end();
+        self.output = Output::default();
+    }
+
+    /// Adds the last frame that the receiver gets, unless it waits for the rest of another.
+    pub(super) fn say_close(&mut self, payload: &[u8]) {
+        if !self.is_cut {
+            self.encode(true, false, Opcode::Close, payload);
+        }
+    }
+
+    /// Has all that others have sent go on now, before the end.
+    pub(super) fn send_last(&mut self, around: &Around<'_>) {
+        while self.may_send() && self.send_mail(around) {}
+    }
+
+    /// Sends the receiver a ping of weir's own, as soon as it can.
+    pub(super) fn ping(&mut self, data: Bytes) {
+        self.ping = Some(data);
+    }
+
+    /// Answers a ping of the receiver's, as soon as it can. The answer to the last one counts for all.
+    pub(super) fn pong(&mut self, data: Bytes) {
+        self.pong = Some(data);
+    }
+
+    /// The answer to this ping is awaited from the sender.
+    pub(super) fn awaits(&mut self, data: Bytes) {
+        self.awaited = Some(data);
+    }
+
+    /// Takes what has not gone through it yet, to have it go on unread: bytes of the input.
+    pub(super) fn take_input(&mut self) -> Bytes {
+        self.input.take()
+    }
+
+    /// Carries frames until something comes that concerns the other direction. Once it is closed, it only writes.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (from, to): (&mut Stream, &mut Stream),
+        around: &Around<'_>,
+    ) -> Poll<Event> {
+        for _ in 0..ROUNDS {
+            if let Some(event) = self.advance(around) {
+                return Poll::Ready(event);
+            }
+            if let Err(error) = ready!(self.output.poll_write(cx, &self.input, to)) {
+                return Poll::Ready(Event::Broken(Broken { error, reading: false }));
+            }
+            if let Some(asked) = &mut self.asked {
+                let outcome = ready!(asked.waiting.as_mut().poll(cx));
+                if let Some(Asked { stage, about, .. }) = self.asked.take().map(|asked| *asked)
+                    && let Some(event) = self.settle(stage, about, outcome, around)
+                {
+                    return Poll::Ready(event);
+                }
+                continue;
+            }
+            self.input.done();
+            if around.hold && self.rests() || self.state == State::Closed {
+                self.output.rest();
+                return Poll::Pending;
+            }
+            if self.mail && around.live.is_some() && self.may_send() {
+                continue;
+            }
+            match ready!(self.poll_read(cx, from)) {
+                Ok(0) => {
+                    self.state = State::Closed;
+                    return Poll::Ready(Event::Ended);
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Event::Broken(Broken { error, reading: true })),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<usize>> {
+        let wanted = match &self.head {
+            Some((head, _)) => usize::try_from(head.length).unwrap_or(usize::MAX).saturating_add(head.size),
+            None => 0,
+        };
+        let read = self.input.poll_read(cx, from, wanted);
+        if read.is_pending() {
+            self.output.rest();
+        }
+        read
+    }
+
+    /// Looks at what was read, as far as it goes without waiting.
+    fn advance(&mut self, around: &Around<'_>) -> Option<Event> {
+        loop {
+            if self.asked.is_some() || self.state == State::Closed || self.output.waiting() >= HIGH {
+                return None;
+            }
+            if self.mail && self.may_send() {
+                self.mail = self.send_mail(around);
+            }
+            if self.passing > 0 {
+                if !self.pass_on() {
+                    return None;
+                }
+                continue;
+            }
+            self.say_own();
+            if around.hold && self.rests() {
+                return None;
+            }
+            match self.frame(around) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(event) => return Some(event),
+            }
+        }
+    }
+
+    /// Says what weir itself has to say.
+    fn say_own(&mut self) {
+        for (opcode, data) in [(Opcode::Ping, self.ping.take()), (Opcode::Pong, self.pong.take())] {
+            if let Some(data) = data.filter(|_| self.state == State::Open) {
+                self.encode(true, false, opcode, &data);
+            }
+        }
+    }
+
+    /// Whether a message of others can be sent now.
+    fn may_send(&self) -> bool {
+        self.state == State::Open && self.passing == 0 && self.open.is_none_or(|open| !open.begun)
+    }
+
+    /// Has what others have sent go on, as much as may wait. Whether there is more.
+    fn send_mail(&mut self, around: &Around<'_>) -> bool {
+        let Some(live) = around.live else { return false };
+        let most = self.output.waiting().saturating_add(HIGH);
+        while self.output.waiting() < most {
+            let Some((opcode, data)) = live.next(self.direction) else { return false };
+            if let Some(show) = around.show {
+                show.tell(live, self.direction, opcode, &data, Passed::Sent);
+            }
+            self.message_of_own(opcode, &data);
+        }
+        true
+    }
+
+    /// A message that the sender has not sent like this.
+    fn message_of_own(&mut self, opcode: Kind, data: &[u8]) {
+        let opcode = match opcode {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+            Kind::Ping => Opcode::Ping,
+            Kind::Pong => Opcode::Pong,
+        };
+        let coding = self.coding.as_mut().filter(|_| !opcode.is_control());
+        match coding.and_then(|coding| coding.whole(data)) {
+            Some(deflated) => self.encode(true, true, opcode, &deflated),
+            None => self.encode(true, false, opcode, data),
+        }
+    }
+
+    /// More of a frame that passes in pieces. False: there is no more.
+    fn pass_on(&mut self) -> bool {
+        let there = self.input.fresh().len();
+        let n = there.min(usize::try_from(self.passing).unwrap_or(usize::MAX));
+        if n == 0 {
+            return false;
+        }
+        let range = self.input.see(n);
+        self.passing -= n as u64;
+        if self.state == State::Open {
+            self.output.run(&self.input, range);
+        }
+        true
+    }
+
+    /// Looks at the next frame. False: it is not there, or not all of it.
+    fn frame(&mut self, around: &Around<'_>) -> Result<bool, Event> {
+        let (head, part) = match self.head {
+            Some(known) => known,
+            None => {
+                let Some(head) = Head::parse(self.input.fresh()).map_err(Event::Violation)? else {
+                    return Ok(false);
+                };
+                if self.state == State::Discarding {
+                    return self.discard_frame(head);
+                }
+                let part = self.sequence.head(&head, Instant::now()).map_err(Event::Violation)?;
+                self.frames += 1;
+                if self.passes_unread(part, around) {
+                    return Ok(self.pass_unread(&head, part));
+                }
+                self.head = Some((head, part));
+                (head, part)
+            }
+        };
+        let whole = usize::try_from(head.length).unwrap_or(usize::MAX).saturating_add(head.size);
+        if self.input.fresh().len() < whole {
+            return Ok(false);
+        }
+        self.head = None;
+        let raw = self.input.see(whole);
+        match self.state {
+            State::Open => self.take(head, part, raw, around)?,
+            _ => return self.discarded(&head, raw),
+        }
+        Ok(true)
+    }
+
+    /// Nothing of a frame is wanted but that it is no close frame.
+    fn discard_frame(&mut self, head: Head) -> Result<bool, Event> {
+        if head.opcode != Opcode::Close {
+            self.input.see(head.size);
+            self.passing = head.length;
+            return Ok(true);
+        }
+        self.head = Some((head, Part::Close));
+        self.frame_of_end(head)
+    }
+
+    fn frame_of_end(&mut self, head: Head) -> Result<bool, Event> {
+        let whole = usize::try_from(head.length).unwrap_or(usize::MAX).saturating_add(head.size);
+        if self.input.fresh().len() < whole {
+            return Ok(false);
+        }
+        self.head = None;
+        let raw = self.input.see(whole);
+        self.discarded(&head, raw)
+    }
+
+    /// A frame came that is not passed on any more.
+    fn discarded(&mut self, head: &Head, raw: Range<usize>) -> Result<bool, Event> {
+        if head.opcode != Opcode::Close {
+            return Ok(true);
+        }
+        self.state = State::Closed;
+        Err(self.closed(head, raw))
+    }
+
+    /// Whether a frame can go on without its payload having been read.
+    fn passes_unread(&self, part: Part, around: &Around<'_>) -> bool {
+        let Part::Data { compressed, .. } = part else { return false };
+        let Watch { frames, messages } = around.talkers.watch;
+        let read = compressed && self.coding.as_ref().is_some_and(|coding| coding.reads_all());
+        let wanted = frames || messages || around.show.is_some() || read;
+        self.unread || !(wanted || self.message.is_some() || self.open.is_some())
+    }
+
+    fn pass_unread(&mut self, head: &Head, part: Part) -> bool {
+        if let Part::Data { last, .. } = part {
+            self.unread = !last;
+            self.messages += u64::from(last);
+        }
+        let range = self.input.see(head.size);
+        self.output.run(&self.input, range);
+        self.passing = head.length;
+        true
+    }
+
+    /// A frame is there as a whole.
+    fn take(&mut self, head: Head, part: Part, raw: Range<usize>, around: &Around<'_>) -> Result<(), Event> {
+        let (opcode, first, last) = match part {
+            Part::Close => {
+                self.state = State::Closed;
+                return Err(self.closed(&head, raw));
+            }
+            Part::Ping => (Kind::Ping, true, true),
+            Part::Pong => (Kind::Pong, true, true),
+            Part::Data { text, first, last, .. } => {
+                (if text { Kind::Text } else { Kind::Binary }, first, last)
+            }
+        };
+        let data = self.payload(&head, part, raw.clone()).map_err(Event::Violation)?;
+        let compressed = matches!(part, Part::Data { compressed: true, .. });
+        let frame = Frame {
+            direction: self.direction,
+            opcode,
+            data: data.into(),
+            first,
+            last,
+            sequence: self.frames,
+            compressed,
+            size: head.length,
+        };
+        let about = About { part, raw, size: head.length, sequence: self.frames };
+        if !around.talkers.watch.frames {
+            return self.settled(about, Outcome::Forward(frame, false), Stage::Frames, around);
+        }
+        self.ask(Stage::Frames, frame, about, around)
+    }
+
+    /// What a frame says, without mask and compression.
+    fn payload(&mut self, head: &Head, part: Part, raw: Range<usize>) -> Result<Vec<u8>, Violation> {
+        let bytes = self.input.at(raw.start + head.size..raw.end);
+        let mut data = Vec::new();
+        match (head.mask, part) {
+            (_, Part::Data { compressed: true, last, .. }) => {
+                let mut unmasked = Vec::new();
+                let bytes = match head.mask {
+                    Some(key) => {
+                        mask::unmasked(bytes, key, 0, &mut unmasked);
+                        &unmasked
+                    }
+                    None => bytes,
+                };
+                if let Some(coding) = &mut self.coding {
+                    coding.read(bytes, last, &mut data, self.most)?;
+                }
+            }
+            (Some(key), _) => mask::unmasked(bytes, key, 0, &mut data),
+            (None, _) => data.extend_from_slice(bytes),
+        }
+        if let Part::Data { text: true, last, .. } = part {
+            self.utf8.feed(&data, last)?;
+        }
+        Ok(data)
+    }
+
+    fn closed(&mut self, head: &Head, raw: Range<usize>) -> Event {
+        let bytes = self.input.at(raw.start + head.size..raw.end);
+        let mut data = Vec::new();
+        match head.mask {
+            Some(key) => mask::unmasked(bytes, key, 0, &mut data),
+            None => data.extend_from_slice(bytes),
+        }
+        match close::Close::parse(&data) {
+            Ok(close) => Event::Close(close),
+            Err(violation) => Event::Violation(violation),
+        }
+    }
+
+    /// Asks the plugins.
+    fn ask(&mut self, stage: Stage, frame: Frame, about: About, around: &Around<'_>) -> Result<(), Event> {
+        match around.talkers.ask(stage, frame) {
+            Step::Done(outcome) => self.settled(about, outcome, stage, around),
+            Step::Wait(waiting) => {
+                let waiting = Box::pin(InTurns::new(waiting));
+                self.asked = Some(Box::new(Asked { waiting, stage, about }));
+                Ok(())
+            }
+        }
+    }
+
+    fn settle(&mut self, stage: Stage, about: About, outcome: Outcome, around: &Around<'_>) -> Option<Event> {
+        self.settled(about, outcome, stage, around).err()
+    }
+
+    /// The plugins have decided.
+    fn settled(
+        &mut self,
+        about: About,
+        outcome: Outcome,
+        stage: Stage,
+        around: &Around<'_>,
+    ) -> Result<(), Event> {
+        // What a hook has sent itself goes first.
+        if around.live.is_some_and(|live| live.has_asked()) && self.may_send() {
+            self.mail |= self.send_mail(around);
+        }
+        let decided = match outcome {
+            Outcome::Forward(frame, changed) => Some((frame, changed)),
+            Outcome::Drop(frame) => {
+                if let (Some(show), Some(live)) = (around.show, around.live) {
+                    show.tell(live, self.direction, frame.opcode, &frame.data, Passed::Dropped);
+                }
+                None
+            }
+            Outcome::Close(close) => return Err(Event::Verdict(close)),
+            Outcome::Failed => return Err(Event::Failed),
+        };
+        let Part::Data { compressed, last, .. } = about.part else {
+            return self.control(about, decided);
+        };
+        match stage {
+            Stage::Frames if around.talkers.watch.messages => {
+                return self.collect(&about, decided, around);
+            }
+            Stage::Frames if last && self.open.is_none() => {
+                self.messages += 1;
+                self.whole(&about, decided, around);
+            }
+            Stage::Frames => self.fragment(&about, decided, compressed, around),
+            Stage::Messages => self.whole(&about, decided, around),
+        }
+        Ok(())
+    }
+
+    /// A ping or a pong goes on.
+    fn control(&mut self, about: About, decided: Option<(Frame, bool)>) -> Result<(), Event> {
+        let Some((frame, changed)) = decided else { return Ok(()) };
+        if frame.opcode == Kind::Pong && self.awaited.as_ref() == Some(&frame.data) {
+            self.awaited = None;
+            return Ok(());
+        }
+        if self.answers {
+            return match frame.opcode {
+                Kind::Ping => Err(Event::Ping(frame.data)),
+                _ => Ok(()),
+            };
+        }
+        match changed {
+            false => self.output.run(&self.input, about.raw),
+            true => {
+                let opcode = if frame.opcode == Kind::Ping { Opcode::Ping } else { Opcode::Pong };
+                self.encode(true, false, opcode, &frame.data);
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame becomes part of a message that is put together.
+    fn collect(
+        &mut self,
+        about: &About,
+        decided: Option<(Frame, bool)>,
+        around: &Around<'_>,
+    ) -> Result<(), Event> {
+        let Part::Data { first, last, compressed, text } = about.part else { return Ok(()) };
+        if first && last {
+            self.messages += 1;
+            let Some((frame, changed)) = decided else {
+                self.whole(about, None, around);
+                return Ok(());
+            };
+            let message = Frame { sequence: self.messages, ..frame };
+            let about = About { sequence: self.messages, raw: about.raw.clone(), ..*about };
+            return self.ask_message(message, about, changed, around);
+        }
+        let mut message = match self.message.take() {
+            Some(message) => message,
+            None => Box::new(Message { raw: Some(Vec::new()), data: Vec::new(), size: 0 }),
+        };
+        message.size += about.size;
+        match decided {
+            Some((frame, changed)) => {
+                message.data.extend_from_slice(&frame.data);
+                match &mut message.raw {
+                    Some(raw) if !changed => raw.extend_from_slice(self.input.at(about.raw.clone())),
+                    raw => *raw = None,
+                }
+            }
+            None => message.raw = None,
+        }
+        if self.most > 0 && message.data.len() as u64 > self.most {
+            return Err(Event::Violation(Violation::too_big("message too big")));
+        }
+        if !last {
+            self.message = Some(message);
+            return Ok(());
+        }
+        self.messages += 1;
+        let frame = Frame {
+            direction: self.direction,
+            opcode: if text { Kind::Text } else { Kind::Binary },
+            data: std::mem::take(&mut message.data).into(),
+            first: true,
+            last: true,
+            sequence: self.messages,
+            compressed,
+            size: message.size,
+        };
+        let changed = message.raw.is_none();
+        let about = About { part: about.part, raw: 0..0, size: message.size, sequence: self.messages };
+        self.message = Some(message);
+        self.ask_message(frame, about, changed, around)
+    }
+
+    /// Asks about a whole message, which hooks for frames may have changed before.
+    fn ask_message(
+        &mut self,
+        message: Frame,
+        about: About,
+        changed: bool,
+        around: &Around<'_>,
+    ) -> Result<(), Event> {
+        if changed && self.message.is_none() {
+            // It does not go on as it came, whatever is decided about it now.
+            self.message = Some(Box::new(Message { raw: None, data: Vec::new(), size: about.size }));
+        }
+        self.ask(Stage::Messages, message, about, around)
+    }
+
+    /// A whole message, of one frame or put together, goes on.
+    fn whole(&mut self, about: &About, decided: Option<(Frame, bool)>, around: &Around<'_>) {
+        let message = self.message.take();
+        let Part::Data { compressed, text, .. } = about.part else { return };
+        let Some((frame, changed)) = decided else {
+            if compressed && let Some(coding) = &mut self.coding {
+                coding.broken();
+            }
+            return;
+        };
+        if let (Some(show), Some(live)) = (around.show, around.live) {
+            let passed = if changed { Passed::Replaced } else { Passed::Forwarded };
+            show.tell(live, self.direction, frame.opcode, &frame.data, passed);
+        }
+        let kept = message.as_ref().is_none_or(|message| message.raw.is_some());
+        let readable = !compressed || self.coding.as_ref().is_some_and(|coding| coding.is_raw());
+        if !changed && kept && readable {
+            match message.and_then(|message| message.raw) {
+                Some(raw) => self.output.own(&self.input).extend_from_slice(&raw),
+                None => self.output.run(&self.input, about.raw.clone()),
+            }
+            return;
+        }
+        if compressed && let Some(coding) = &mut self.coding {
+            coding.broken();
+        }
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let coding = self.coding.as_mut().filter(|_| compressed);
+        match coding.and_then(|coding| coding.whole(&frame.data)) {
+            Some(deflated) => self.encode(true, true, opcode, &deflated),
+            None => self.encode(true, false, opcode, &frame.data),
+        }
+    }
+
+    /// A fragment of a message whose frames go on one by one.
+    fn fragment(
+        &mut self,
+        about: &About,
+        decided: Option<(Frame, bool)>,
+        compressed: bool,
+        around: &Around<'_>,
+    ) {
+        let Part::Data { text, last, first, .. } = about.part else { return };
+        let form = if compressed { Form::Deflated } else { Form::Raw };
+        let open = self.open.unwrap_or(Open { begun: false, form });
+        if let (Some((frame, changed)), Some(show), Some(live)) = (&decided, around.show, around.live) {
+            let passed = if *changed { Passed::Replaced } else { Passed::Forwarded };
+            show.tell(live, self.direction, frame.opcode, &frame.data, passed);
+        }
+        let opcode = match (open.begun, text) {
+            (true, _) => Opcode::Continuation,
+            (false, true) => Opcode::Text,
+            (false, false) => Opcode::Binary,
+        };
+        let same = first == !open.begun;
+        let begun = match decided {
+            Some((_, false)) if open.form == Form::Raw && same => {
+                self.output.run(&self.input, about.raw.clone());
+                true
+            }
+            Some((frame, _)) => {
+                self.encode_fragment(last, &open, opcode, &frame.data);
+                true
+            }
+            // Its receiver waits for the end of what it has got of the message.
+            None if last && open.begun => {
+                self.encode_fragment(true, &open, opcode, &[]);
+                true
+            }
+            None => open.begun,
+        };
+        if last {
+            self.messages += 1;
+        }
+        self.open = (!last).then_some(Open { begun, ..open });
+    }
+
+    fn encode_fragment(&mut self, last: bool, open: &Open, opcode: Opcode, data: &[u8]) {
+        match (&mut self.coding, open.form) {
+            (Some(coding), Form::Deflated) => {
+                let deflated = coding.fragment(data, last);
+                self.encode(last, !open.begun, opcode, &deflated);
+            }
+            _ => self.encode(last, false, opcode, data),
+        }
+    }
+
+    /// A frame as weir makes it, in the place of the sender.
+    fn encode(&mut self, fin: bool, compressed: bool, opcode: Opcode, payload: &[u8]) {
+        let key = (self.sender == Role::Client).then(|| fastrand::u32(..).to_ne_bytes());
+        let head = Head::new(fin, compressed, opcode, key, payload.len() as u64);
+        let out = self.output.own(&self.input);
+        out.extend_from_slice(head.encode().bytes());
+        let from = out.len();
+        out.extend_from_slice(payload);
+        if let (Some(key), Some(written)) = (key, out.get_mut(from..)) {
+            mask::apply(written, key, 0);
+        }
+    }
+}
