@@ -185,6 +185,68 @@ fn defaults_are_those_of_the_data_plane() {
     same(&spec.routes[0], &default);
 }
 
+/// The table of the reference asks for what holds where frames are read.
+#[test]
+fn defaults_of_websockets_are_those_of_the_data_plane() {
+    let reference = fs::read_to_string(root().join("config/reference.toml")).unwrap();
+    let from = reference.find("#[routes.websocket]").unwrap();
+    let to = reference.find("# What `weir ws tap` shows").unwrap();
+    let keys = reference[from..to].lines().filter_map(|line| line.strip_prefix('#'));
+    let keys = keys.filter(|line| !line.starts_with(' ') && !line.starts_with("ping_interval"));
+    let keys = keys.filter(|line| !line.starts_with("ping_timeout")).collect::<Vec<_>>().join("\n");
+    let websocket = |table: &str| {
+        let text = format!(
+            "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nupstream = \"a\"\n{table}\n\
+             [upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n"
+        );
+        config::load(&Source::Text(text)).unwrap().plan.spec.routes[0].websocket.clone().unwrap()
+    };
+    let default = weir_core::spec::WebSocket { reads_frames: true, ..weir_core::spec::WebSocket::default() };
+    assert_eq!(format!("{:?}", websocket(&keys)), format!("{default:?}"));
+    let small = websocket("websocket = { deflate = { takeover = true } }").frames.deflate.unwrap();
+    assert_eq!((small.takeover, small.window_bits, small.mem_level), (true, 12, 5));
+    let tap =
+        websocket("websocket = { tap = { sample = \"2.5%\", redact = \"[0-9]+\" } }").frames.tap.unwrap();
+    assert_eq!((tap.sample, tap.max_bytes, tap.redact[0].as_str()), (0.025, 1024, "[0-9]+"));
+}
+
+#[test]
+fn frames_are_read_where_a_key_asks_for_it() {
+    let read = |table: &str| {
+        let text = format!(
+            "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nupstream = \"a\"\nwebsocket = {table}\n\
+             [upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n"
+        );
+        let loaded = config::load(&Source::Text(text)).unwrap();
+        (loaded.plan.spec.routes[0].websocket.as_ref().unwrap().reads_frames, loaded.report.warnings())
+    };
+    for table in
+        ["true", "{ idle_timeout = \"0s\", max_age = \"1h\", max_age_jitter = \"0%\" }", "{ tap = false }"]
+    {
+        assert_eq!(read(table), (false, 0), "{table}");
+    }
+    assert_eq!(read("{ deflate = false }"), (false, 1), "it changes nothing");
+    assert_eq!(read("{ deflate = false, max_frame = \"1KiB\" }"), (true, 0));
+    for table in [
+        // What is given as it would be is asked for, too.
+        "max_frame = \"1MiB\"",
+        "max_message = \"1KiB\"",
+        "max_fragments = 7",
+        "max_controls = 0",
+        "close_timeout = \"1s\"",
+        "pings = \"pass\"",
+        "ping_interval = \"0s\"",
+        "queue = \"1KiB\"",
+        "queue_full = \"drop\"",
+        "deflate = true",
+        "deflate = {}",
+        "tap = true",
+        "tap = {}",
+    ] {
+        assert_eq!(read(&format!("{{ {table} }}")), (true, 0), "{table}");
+    }
+}
+
 #[test]
 fn a_route_is_the_same_while_it_and_its_upstream_are() {
     let identities = |route: &str, upstream: &str| {

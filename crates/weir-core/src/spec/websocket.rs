@@ -95,7 +95,7 @@ pub struct Tap {
     pub sample: f64,
     /// The most bytes of a message that are shown. Default 1 KiB.
     pub max_bytes: usize,
-    /// What is replaced by `***` in texts.
+    /// What is replaced by `***`, in what is shown or begins there.
     pub redact: Vec<regex::bytes::Regex>,
 }
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -51,6 +52,31 @@ impl<'a> From<&'a PathBuf> for At<'a> {
     }
 }
 
+/// Asks for `path`, and hands on what comes back, piece by piece, until it ends or `take` is false.
+///
+/// # Errors
+/// When there is no good answer, or it breaks off.
+pub async fn follow(
+    at: impl Into<At<'_>>,
+    path: &str,
+    mut take: impl FnMut(&Bytes) -> bool,
+) -> Result<(), Unanswered> {
+    let late = |_| Err(Unanswered::Timeout(PATIENCE));
+    let answered = tokio::time::timeout(PATIENCE, send(at.into(), Method::GET, path)).await;
+    let response = answered.unwrap_or_else(late)?;
+    if response.status() != StatusCode::OK {
+        return read(response).await.map(drop);
+    }
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unanswered::Broken(error.to_string()))?;
+        if frame.data_ref().is_some_and(|piece| !take(piece)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Asks for `path`: the JSON that comes back, with 200 or 422.
 ///
 /// # Errors
@@ -59,27 +85,30 @@ pub async fn ask(at: impl Into<At<'_>>, method: Method, path: &str) -> Result<By
     let patience = if method == Method::GET { PATIENCE } else { LONG_PATIENCE };
     let late = |_| Err(Unanswered::Timeout(patience));
     let at = at.into();
-    let asked = async {
-        match at {
-            At::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(Unanswered::Connect)?;
-                answer(stream, method, path, ("weir", None)).await
-            }
-            At::Address { address, token } => {
-                let stream = TcpStream::connect(address).await.map_err(Unanswered::Connect)?;
-                answer(stream, method, path, (address, Some(token))).await
-            }
-        }
-    };
+    let asked = async { read(send(at, method, path).await?).await };
     tokio::time::timeout(patience, asked).await.unwrap_or_else(late)
 }
 
-async fn answer(
+/// The head of the answer to a request.
+async fn send(at: At<'_>, method: Method, path: &str) -> Result<Response<Incoming>, Unanswered> {
+    match at {
+        At::Socket(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(Unanswered::Connect)?;
+            send_on(stream, method, path, ("weir", None)).await
+        }
+        At::Address { address, token } => {
+            let stream = TcpStream::connect(address).await.map_err(Unanswered::Connect)?;
+            send_on(stream, method, path, (address, Some(token))).await
+        }
+    }
+}
+
+async fn send_on(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     method: Method,
     path: &str,
     (host, token): (&str, Option<&str>),
-) -> Result<Bytes, Unanswered> {
+) -> Result<Response<Incoming>, Unanswered> {
     let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
@@ -88,9 +117,13 @@ async fn answer(
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| broken(&e))?;
-    // It ends when the sender is dropped.
+    // It ends when the answer has been read.
     tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
+    sender.send_request(request).await.map_err(|e| broken(&e))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Unanswered> {
+    let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
     let status = response.status();
     let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|e| broken(&e))?;
     match status {

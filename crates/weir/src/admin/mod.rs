@@ -1,9 +1,10 @@
 //! What weir tells about itself while it runs, and what it can be asked to do: JSON over HTTP on a Unix socket, for
-//! `weir status`, `weir reload`, `weir rollback` and `weir upgrade`, and for `curl --unix-socket`. Who may ask is whom
+//! `weir status`, `weir ws`, `weir reload`, `weir rollback` and `weir upgrade`, and for `curl --unix-socket`. Who may ask is whom
 //! the socket's mode lets at it; over TCP, who knows the token.
 
 mod client;
 mod measures;
+mod relays;
 mod server;
 mod status;
 mod token;
@@ -16,7 +17,8 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-pub use client::{At, Unanswered, ask};
+pub use client::{At, Unanswered, ask, follow};
+pub use relays::{Closed, Listed, Message, Relay, Ways, inert};
 pub use server::Admin;
 pub use status::{Board, Change, Held, Listener, Outcome, Status, Upgrade};
 pub use token::{Tcp, Token};

@@ -6,12 +6,13 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use weir_core::relay::TapError;
 
+use super::relays::{self, Query};
 use super::status::{Board, Outcome};
 use crate::reload::{Ask, Order};
 
@@ -31,6 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_TCP: Duration = Duration::from_secs(2);
 /// How long an answer may take. A reload compiles and proves everything that is new.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Who look at messages at the same time, on one socket.
+const LOOKING: usize = 16;
+
+/// An answer. One that shows messages ends when there are no more.
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The socket; dropping it removes its file.
 #[derive(Debug)]
@@ -70,7 +79,8 @@ impl Admin {
         };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let door = Door { listener: Listener::Unix(listener), places: places.clone(), board, orders };
+        let desk = Desk::new(board, orders);
+        let door = Door { listener: Listener::Unix(listener), places: places.clone(), desk };
         Ok(Admin { path: Some(path.to_path_buf()), task: Some(tokio::spawn(door.accept())), places })
     }
 
@@ -84,7 +94,8 @@ impl Admin {
         let listener = TcpListener::from_std(listener)?;
         tracing::info!(address = %listener.local_addr()?, "who knows the admin token is answered here");
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let door = Door { listener: Listener::Tcp(listener), places: places.clone(), board, orders };
+        let desk = Desk::new(board, orders);
+        let door = Door { listener: Listener::Tcp(listener), places: places.clone(), desk };
         Ok(Admin { path: None, task: Some(tokio::spawn(door.accept())), places })
     }
 
@@ -134,8 +145,25 @@ enum Stream {
 struct Door {
     listener: Listener,
     places: Arc<Semaphore>,
+    desk: Desk,
+}
+
+/// What answering takes.
+#[derive(Clone)]
+struct Desk {
     board: Board,
     orders: Sender<Order>,
+    /// Who do not look at messages now.
+    looking: Arc<Semaphore>,
+}
+
+/// The place of one who asks. Who looks at messages gives it up: the end does not wait for that.
+type Seat = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+
+impl Desk {
+    fn new(board: Board, orders: Sender<Order>) -> Self {
+        Desk { board, orders, looking: Arc::new(Semaphore::new(LOOKING)) }
+    }
 }
 
 impl Door {
@@ -155,10 +183,10 @@ impl Door {
             };
             // Only who asks has a place: all of them free is what the end waits for.
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
-            let (board, orders) = (self.board.clone(), self.orders.clone());
+            let desk = self.desk.clone();
             match stream {
-                Stream::Unix(stream) => tokio::spawn(serve(stream, false, board, orders, place)),
-                Stream::Tcp(stream) => tokio::spawn(serve(stream, true, board, orders, place)),
+                Stream::Unix(stream) => tokio::spawn(serve(stream, false, desk, place)),
+                Stream::Tcp(stream) => tokio::spawn(serve(stream, true, desk, place)),
             };
         }
     }
@@ -168,16 +196,17 @@ impl Door {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     by_token: bool,
-    board: Board,
-    orders: Sender<Order>,
+    desk: Desk,
     place: OwnedSemaphorePermit,
 ) {
+    let seat: Seat = Arc::new(Mutex::new(Some(place)));
+    let its = seat.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (board, orders) = (board.clone(), orders.clone());
+        let (desk, seat) = (desk.clone(), its.clone());
         async move {
-            Ok::<_, Infallible>(match by_token && !board.admits(request.headers()) {
+            Ok::<_, Infallible>(match by_token && !desk.board.admits(request.headers()) {
                 true => unknown(),
-                false => answer(&request, &board, &orders).await,
+                false => answer(&request, &desk, &seat).await,
             })
         }
     });
@@ -187,41 +216,117 @@ async fn serve(
         // Who has asked makes room for another.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
     // Who left does not want to hear it.
-    let _ = tokio::time::timeout(LONG_PATIENCE, served).await;
-    drop(place);
+    let late = tokio::time::timeout(LONG_PATIENCE, &mut served).await.is_err();
+    if late && seat.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        let _ = served.await;
+    }
 }
 
 /// To one who does not know the token.
-fn unknown() -> Response<Full<Bytes>> {
+fn unknown() -> Answer {
     let mut response = json(StatusCode::UNAUTHORIZED, error("the admin token is missing or wrong"));
     let challenge = header::HeaderValue::from_static("Bearer realm=\"weir\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 
-async fn answer(request: &Request<Incoming>, board: &Board, orders: &Sender<Order>) -> Response<Full<Bytes>> {
-    let (status, body) = match (request.uri().path(), request.method()) {
-        ("/status", &Method::GET | &Method::HEAD) => (StatusCode::OK, serde_json::to_vec(&board.status())),
-        ("/status", _) => (StatusCode::METHOD_NOT_ALLOWED, error("GET /status is what there is")),
+async fn answer(request: &Request<Incoming>, desk: &Desk, seat: &Seat) -> Answer {
+    let (path, orders) = (request.uri().path(), &desk.orders);
+    if let Some(id) = relays::tapped(path) {
+        return match *request.method() {
+            Method::GET => tap(id, desk, seat),
+            _ => wrong_method("GET /websockets/ID/tap"),
+        };
+    }
+    let (status, body) = match (path, request.method()) {
+        ("/status", &Method::GET | &Method::HEAD) => {
+            (StatusCode::OK, serde_json::to_vec(&desk.board.status()))
+        }
+        ("/websockets", &Method::GET | &Method::HEAD) | ("/websockets/close", &Method::POST) => {
+            of_relays(request.uri(), desk)
+        }
         ("/reload" | "/rollback", &Method::POST) => match asked(request.uri()) {
             Ok(ask) => carry_out(ask, orders).await,
             Err(problem) => (StatusCode::BAD_REQUEST, error(&problem)),
         },
         ("/upgrade", &Method::POST) => upgrade(orders).await,
-        ("/upgrade", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /upgrade is what there is")),
-        ("/reload", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /reload is what there is")),
-        ("/rollback", _) => (StatusCode::METHOD_NOT_ALLOWED, error("POST /rollback is what there is")),
+        ("/status", _) => return wrong_method("GET /status"),
+        ("/websockets", _) => return wrong_method("GET /websockets"),
+        ("/websockets/close", _) => return wrong_method("POST /websockets/close"),
+        ("/upgrade", _) => return wrong_method("POST /upgrade"),
+        ("/reload", _) => return wrong_method("POST /reload"),
+        ("/rollback", _) => return wrong_method("POST /rollback"),
         _ => (
             StatusCode::NOT_FOUND,
-            error("there are GET /status, POST /reload, POST /rollback and POST /upgrade"),
+            error(
+                "there are GET /status, GET /websockets, GET /websockets/ID/tap, POST /websockets/close, POST /reload, \
+                 POST /rollback and POST /upgrade",
+            ),
         ),
     };
     json(status, body)
 }
 
-fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.unwrap_or_default()));
+fn wrong_method(right: &str) -> Answer {
+    json(StatusCode::METHOD_NOT_ALLOWED, error(&format!("{right} is what there is")))
+}
+
+/// Lists relays, or closes them.
+fn of_relays(uri: &Uri, desk: &Desk) -> (StatusCode, serde_json::Result<Vec<u8>>) {
+    let Some(server) = desk.board.server() else { return stopping() };
+    let answered = match uri.path() {
+        "/websockets" => Query::of_list(uri.query()).map(|query| serde_json::to_vec(&query.list(server))),
+        _ => Query::of_close(uri.query())
+            .and_then(|query| query.close(server))
+            .map(|closed| serde_json::to_vec(&closed)),
+    };
+    match answered {
+        Ok(body) => (StatusCode::OK, body),
+        Err(problem) => (StatusCode::BAD_REQUEST, error(&problem)),
+    }
+}
+
+/// Shows the messages of a relay.
+fn tap(id: u64, desk: &Desk, seat: &Seat) -> Answer {
+    let Some(server) = desk.board.server() else {
+        let (status, body) = stopping();
+        return json(status, body);
+    };
+    let Ok(looks) = desk.looking.clone().try_acquire_owned() else {
+        let problem = format!("{LOOKING} look at messages already");
+        return json(StatusCode::SERVICE_UNAVAILABLE, error(&problem));
+    };
+    match server.tap(id) {
+        Ok(messages) => {
+            drop(seat.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let lines = relays::lines(messages, looks);
+            let mut response = Response::new(StreamBody::new(lines).boxed_unsync());
+            let kind = header::HeaderValue::from_static("application/x-ndjson");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Err(problem) => {
+            let status = match problem {
+                TapError::NoSuchRelay => StatusCode::NOT_FOUND,
+                TapError::Unread | TapError::NotConfigured | TapError::Taken => StatusCode::CONFLICT,
+            };
+            let what = match problem {
+                TapError::NotConfigured => {
+                    "its route does not say that messages may be shown: `[routes.websocket] tap = true` would, or a table \
+                     with `sample` and `redact`"
+                        .to_owned()
+                }
+                problem => problem.to_string(),
+            };
+            json(status, error(&what))
+        }
+    }
+}
+
+fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Answer {
+    let mut response = Response::new(Full::from(body.unwrap_or_default()).boxed_unsync());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -223,6 +223,11 @@ impl Board {
         token.as_ref().is_some_and(|token| token.is_in(headers))
     }
 
+    /// The server that it tells about.
+    pub(super) fn server(&self) -> Option<&Publisher> {
+        self.server.as_ref()
+    }
+
     /// What hangs there, and how busy the server is now.
     pub fn status(&self) -> Status {
         let mut status = self.lock().clone();

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::Method;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
 
 use super::source;
 use crate::admin::{self, Settings, Unanswered};
@@ -38,18 +40,18 @@ impl At {
     /// What it answers. Why it does not goes to standard error.
     pub(super) fn ask<T: DeserializeOwned>(self, method: Method, path: &str) -> Result<T, ExitCode> {
         let place = self.place()?;
-        let at = match &place {
-            Place::Socket(socket) => admin::At::Socket(socket),
-            Place::Address { address, token } => admin::At::Address { address, token },
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let answer = match runtime {
-            Ok(runtime) => runtime.block_on(admin::ask(at, method, path)),
-            Err(error) => return Err(fail(&format!("cannot make an event loop: {error}"))),
-        };
+        let answer = runtime()?.block_on(admin::ask(place.at(), method, path));
         let json = answer.map_err(|error| fail(&explain(&place, &error)))?;
         serde_json::from_slice(&json)
             .map_err(|error| fail(&format!("what answers at {place} is another weir: {error}")))
+    }
+
+    /// Hands on what it answers, piece by piece, until it ends or `take` is false. Why it does not answer goes to standard
+    /// error.
+    pub(super) fn follow(self, path: &str, take: impl FnMut(&Bytes) -> bool) -> Result<(), ExitCode> {
+        let place = self.place()?;
+        let followed = runtime()?.block_on(admin::follow(place.at(), path, take));
+        followed.map_err(|error| fail(&explain(&place, &error)))
     }
 
     fn place(self) -> Result<Place, ExitCode> {
@@ -85,6 +87,20 @@ impl At {
 enum Place {
     Socket(PathBuf),
     Address { address: String, token: String },
+}
+
+impl Place {
+    fn at(&self) -> admin::At<'_> {
+        match self {
+            Place::Socket(socket) => admin::At::Socket(socket),
+            Place::Address { address, token } => admin::At::Address { address, token },
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| fail(&format!("cannot make an event loop: {error}")))
 }
 
 impl fmt::Display for Place {

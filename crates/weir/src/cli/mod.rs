@@ -8,6 +8,7 @@ mod reload;
 mod status;
 mod test;
 mod upgrade;
+mod ws;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ enum Command {
     /// Have another binary take over from a running weir, without losing a connection.
     #[command(after_help = upgrade::AFTER)]
     Upgrade(upgrade::Upgrade),
+    /// List, close and look at the WebSockets of a running weir.
+    #[command(subcommand)]
+    Ws(ws::Ws),
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Reload(reload) => reload.run(),
         Command::Rollback(rollback) => rollback.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Ws(ws) => ws.run(),
         Command::Test(test) => test.run(),
         Command::New(new) => new.run(),
         Command::Types(Types::Lua) => print(LUA_TYPES),

@@ -138,7 +138,7 @@ fn holding(held: &admin::Held) -> String {
 }
 
 /// The two largest units of a time.
-fn lasting(time: Duration) -> String {
+pub(super) fn lasting(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let largest = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(units.len() - 1);

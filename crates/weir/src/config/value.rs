@@ -1,5 +1,6 @@
 //! Values that a configuration writes as strings: each is parsed in one place, and says itself what is wrong.
 
+mod part;
 mod share;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use weir_core::spec::pattern::anchored;
 use weir_core::spec::{EndpointAddress, HashKey, HostPattern, ListenAddress};
 
+pub use part::Part;
 pub use share::Share;
 
 /// A value written as a string.
@@ -83,7 +85,7 @@ struct Kind {
     check: fn(&str) -> Result<(), String>,
 }
 
-fn kinds() -> [Kind; 13] {
+fn kinds() -> [Kind; 14] {
     fn kind<T: Leaf>() -> Kind {
         Kind { format: T::FORMAT, want: T::WANT, check: |text| T::parse(text).map(drop) }
     }
@@ -101,6 +103,7 @@ fn kinds() -> [Kind; 13] {
         kind::<HashKey>(),
         kind::<Mode>(),
         kind::<Share>(),
+        kind::<Part>(),
     ]
 }
 

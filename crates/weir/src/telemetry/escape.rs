@@ -58,7 +58,7 @@ fn json_slow(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Changes how the rest of a line is shown without being seen itself. All below U+10000.
-fn misleading(c: char) -> bool {
+pub(crate) fn misleading(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 

@@ -13,6 +13,7 @@ pub mod sink;
 use std::path::PathBuf;
 
 pub use access_log::AccessLogger;
+pub(crate) use escape::misleading;
 pub use format::{Format, FormatError};
 pub use program_log::{ProgramLog, ProgramLogError};
 

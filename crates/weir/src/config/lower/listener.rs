@@ -97,6 +97,10 @@ impl Lower<'_> {
         names.listener(listener, raw::ListenerProtocol::Tcp, &at.key("listener"), self);
         names.upstream(upstream, &at.key("upstream"), self);
         self.positive(raw.idle_timeout.0, &at.key("idle_timeout"));
+        if raw.on_reload == raw::OnReload::Migrate {
+            self.error(&at.key("on_reload"), "connections of `tcp_routes` have no plugin to go over to", "")
+                .help("expected \"pin\", \"close\"");
+        }
         Some(spec::TcpRoute {
             name: name.clone(),
             listener: arc(listener),

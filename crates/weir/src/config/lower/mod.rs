@@ -13,6 +13,7 @@ mod secrets;
 mod telemetry;
 mod tls;
 mod upstream;
+mod websocket;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -47,20 +47,29 @@ impl raw::RoutePlugin {
 
 impl Lower<'_> {
     /// The plugins of a route.
-    pub fn route_plugins(&mut self, raw: &raw::Route, config: &raw::Config, at: &At) -> Vec<Arc<dyn Plugin>> {
+    pub fn route_plugins(
+        &mut self,
+        raw: &raw::Route,
+        config: &raw::Config,
+        route: &At,
+    ) -> Vec<Arc<dyn Plugin>> {
         let named = |name: &str| {
             let mut entries = config.listeners.iter().flat_map(|listener| &listener.plugins);
             entries.any(|entry| entry.name() == Some(name))
         };
         let mut plugins = Vec::new();
-        for (plugin, at) in self.named_plugins(&raw.plugins, config, &at.key("plugins")) {
+        for (plugin, at) in self.named_plugins(&raw.plugins, config, &route.key("plugins")) {
             let (name, hooks) = (plugin.name(), plugin.hooks());
             if hooks.connect && !hooks.is_for_routes() && !named(name) {
                 let title = format!("the plugin `{name}` does nothing here: its hook is on_connect");
                 self.warning(&at, title, "").help("name it in `plugins` of a listener");
             }
+            if raw.on_reload == raw::OnReload::Migrate && hooks.is_for_relays() && !hooks.migrate {
+                self.cannot_migrate(&*plugin, &at, route);
+            }
             plugins.push(plugin);
         }
+        self.untouched_deflate(raw, &plugins, route);
         plugins
     }
 

@@ -29,6 +29,7 @@ impl Lower<'_> {
         let pages = raw.error_pages.iter().enumerate();
         let error_pages =
             pages.filter_map(|(i, page)| self.error_page(page, &at.key("error_pages").index(i))).collect();
+        let takeover_memory = self.size(raw.takeover_memory, 0, 1 << 40, &at.key("takeover_memory")) as usize;
         spec::Proxy {
             trusted: all(&raw.trusted),
             path: spec::PathPolicy {
@@ -44,7 +45,7 @@ impl Lower<'_> {
             via,
             request_id,
             error_pages,
-            ..spec::Proxy::default()
+            takeover_memory,
         }
     }
 

@@ -25,6 +25,7 @@ pub(super) fn on_reload(raw: raw::OnReload) -> spec::OnReload {
     match raw {
         raw::OnReload::Pin => spec::OnReload::Pin,
         raw::OnReload::Close => spec::OnReload::Close,
+        raw::OnReload::Migrate => spec::OnReload::Migrate,
     }
 }
 

@@ -57,14 +57,7 @@ impl Lower<'_> {
                 raw::Switch::Bool(true) => self.compression(&raw::Compression::default(), at),
                 raw::Switch::Settings(raw) => self.compression(raw, &at.key("compression")),
             },
-            websocket: match &raw.websocket {
-                raw::Switch::Bool(false) => None,
-                raw::Switch::Bool(true) => Some(spec::WebSocket::default()),
-                raw::Switch::Settings(raw) => {
-                    self.positive(raw.idle_timeout.0, &at.key("websocket").key("idle_timeout"));
-                    Some(spec::WebSocket { idle_timeout: raw.idle_timeout.0, ..spec::WebSocket::default() })
-                }
-            },
+            websocket: self.websocket(&raw.websocket, &at.key("websocket")),
             on_reload: on_reload(raw.on_reload),
             ..spec::Route::new(name, action)
         })

@@ -14,6 +14,7 @@ mod route;
 mod tls;
 mod upgrade;
 mod upstream;
+mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ pub use route::*;
 pub use tls::*;
 pub use upgrade::*;
 pub use upstream::*;
+pub use websocket::*;
 
 use std::time::Duration;
 

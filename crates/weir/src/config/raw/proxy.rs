@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OneOrMany, Text};
+use super::{Bytes, OneOrMany, Text, kib};
 
 /// What holds for every request.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct Proxy {
     pub path: PathPolicy,
     /// Bodies of weir's own error responses.
     pub error_pages: Vec<ErrorPage>,
+    /// The most memory for compression that WebSockets with `deflate.takeover` hold, all together; over it new ones agree
+    /// on no takeover.
+    pub takeover_memory: Bytes,
 }
 
 impl Default for Proxy {
@@ -34,6 +37,7 @@ impl Default for Proxy {
             request_id: OrFalse::Value(Text(HeaderName::from_static("x-request-id"))),
             path: PathPolicy::default(),
             error_pages: Vec::new(),
+            takeover_memory: kib(64 << 10),
         }
     }
 }

@@ -86,6 +86,8 @@ pub enum OnReload {
     Pin,
     /// They are told to come again.
     Close,
+    /// They go over to the new plugins. Not for connections of `tcp_routes`.
+    Migrate,
 }
 
 /// When a change is taken back: requests fail that have a status of 500 or more at the end, made by weir or by an

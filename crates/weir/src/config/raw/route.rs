@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_core::spec::HostPattern;
 
-use super::{Bytes, OnReload, OneOrMany, RoutePlugin, Text, Time, kib, secs};
+use super::{Bytes, OnReload, OneOrMany, RoutePlugin, Text, Time, WebSocket, kib};
 use crate::config::value::{Pattern, Size};
 
 /// Which requests go where. All conditions that are given must hold; within a list any one. Exactly one of
@@ -67,7 +67,8 @@ pub struct Route {
     pub websocket: Switch<WebSocket>,
 
     /// What becomes of its WebSockets when it, its upstream or a plugin of it changes: "pin" (they go on as they are until
-    /// they end) or "close" (with code 1012, over the time of `reload.spread`).
+    /// they end), "migrate" (they go over to the new plugins between two messages, with what these keep of them by
+    /// `on_migrate`) or "close" (with code 1012, over the time of `reload.spread`).
     pub on_reload: OnReload,
 
     /// Plugins in order, by name or as tables with settings; their hooks for responses run in reverse.
@@ -299,18 +300,4 @@ pub enum Encoding {
     Br,
     /// Gzip.
     Gzip,
-}
-
-/// WebSocket relays.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct WebSocket {
-    /// Closed when no byte passed either way for so long.
-    pub idle_timeout: Time,
-}
-
-impl Default for WebSocket {
-    fn default() -> Self {
-        WebSocket { idle_timeout: secs(3600) }
-    }
 }
