@@ -129,9 +129,12 @@ fn watching(names: &[LuaString]) -> mlua::Result<Watching> {
         match &*name.as_bytes() {
             b"frames" => watch.frames = true,
             b"messages" => watch.messages = true,
+            b"send" => watch.send = true,
             _ => {
                 let name = name.to_string_lossy();
-                let text = format!("weir.watch takes \"frames\", \"messages\", both or none, not \"{name}\"");
+                let text = format!(
+                    "weir.watch takes \"frames\", \"messages\" and \"send\", or none of them, not \"{name}\""
+                );
                 return Err(lua_error(Error::invalid(text)));
             }
         }
@@ -289,7 +292,7 @@ pub(crate) fn watch(hook: &str, returned: Result<Value, String>, has: Watch) -> 
             None => {
                 let kind = state::kind(other);
                 Err(format!(
-                    "{hook} returned a {kind}: it returns nothing, or weir.watch(\"frames\", \"messages\") with either, \
+                    "{hook} returned a {kind}: it returns nothing, or weir.watch(\"frames\", \"messages\", \"send\") with any of them, \
                      both or none"
                 ))
             }

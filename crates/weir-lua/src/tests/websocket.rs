@@ -11,8 +11,8 @@ use weir_services::{Done, NotedRelays};
 
 use super::*;
 
-const ALL: Watch = Watch { frames: true, messages: true };
-const NONE: Watch = Watch { frames: false, messages: false };
+const ALL: Watch = Watch { frames: true, messages: true, send: true };
+const NONE: Watch = Watch { frames: false, messages: false, send: false };
 
 /// A plugin that is granted the groups `room:*` and relays of the route `chat`, on a relay.
 struct Stage {
@@ -204,7 +204,10 @@ fn what_cannot_be_is_an_error_that_says_so() {
         ("ws:limit{ max_age = -1 }", "-1 is no time in seconds"),
         ("ws:limit{ max_message = 1.5 }", "`max_message` is a whole number of bytes"),
         ("ws:limit{ max_message = 0 }", "`max_message` is at least one byte"),
-        ("weir.watch('frame')", "weir.watch takes \"frames\", \"messages\", both or none, not \"frame\""),
+        (
+            "weir.watch('frame')",
+            "weir.watch takes \"frames\", \"messages\" and \"send\", or none of them, not \"frame\"",
+        ),
         ("weir.websocket.group('hall')", "was not granted the group \"hall\""),
         ("weir.websocket.group('room:1'):send('to_client', '\\255')", "a text message is UTF-8"),
         ("weir.websocket.group('room:1'):send('to_client', '', 'text', 'x')", "\"x\" is no id of a relay"),
@@ -221,8 +224,8 @@ fn on_websocket_says_what_it_wants_to_see() {
     for (returns, expected) in [
         ("", Ok(ALL)),
         ("return weir.watch()", Ok(NONE)),
-        ("return weir.watch('frames')", Ok(Watch { frames: true, messages: false })),
-        ("return weir.watch('messages', 'frames')", Ok(ALL)),
+        ("return weir.watch('frames')", Ok(Watch { frames: true, messages: false, send: false })),
+        ("return weir.watch('messages', 'frames', 'send')", Ok(ALL)),
     ] {
         let text = format!(
             "return {{ on_websocket = function(ws, req, ctx) assert(req.path == '/a/b') {returns} end }}"
@@ -473,7 +476,7 @@ fn what_is_kept_of_a_relay_is_handed_on() {
         "#,
     );
     let step = new.visit.on_migrate(&mut new.x, &new.ws, saved.clone(), ALL);
-    assert_eq!(block_on(step.finish()), Ok(Watch { frames: false, messages: true }));
+    assert_eq!(block_on(step.finish()), Ok(Watch { frames: false, messages: true, send: false }));
     let verdict = block_on(new.talk().on_message(frame("hello")).finish());
     assert_eq!(verdict, FrameVerdict::Replace("6".into()));
 
