@@ -489,7 +489,7 @@ impl Pump {
     /// Whether a frame can go on without its payload having been read.
     fn passes_unread(&self, part: Part, around: &Around<'_>) -> bool {
         let Part::Data { compressed, .. } = part else { return false };
-        let Watch { frames, messages } = around.talkers.watch;
+        let Watch { frames, messages, .. } = around.talkers.watch;
         let read = compressed && self.coding.as_ref().is_some_and(|coding| coding.reads_all());
         let wanted = frames || messages || around.show.is_some() || read;
         self.unread || !(wanted || self.message.is_some() || self.open.is_some())
