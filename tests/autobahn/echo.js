@@ -2,10 +2,12 @@
 //
 //   node echo.js          prints `listening 127.0.0.1:PORT`
 //   node echo.js http2    the same over HTTP/2 (RFC 8441), without TLS
+//   node echo.js beside CERTIFICATE KEY    the same over HTTP/1.1 beside HTTP/2 without WebSockets, with TLS
 //
 // Every connection under /echo is told its request target first; /quiet is an echo and nothing more (for Autobahn);
 // anything else is refused with 403.
 const { createRequire } = require("node:module");
+const { readFileSync } = require("node:fs");
 const { createServer } = require("node:http");
 const http2 = require("node:http2");
 const path = require("node:path");
@@ -35,8 +37,8 @@ function upgrade(request, socket, head, refuse) {
   });
 }
 
-function overHttp1() {
-  const server = createServer((_, response) => response.end("not a WebSocket"));
+/// Takes upgrades on a server of HTTP/1.1.
+function overHttp1(server) {
   return server.on("upgrade", (request, socket, head) => {
     const refuse = () => socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 8\r\n\r\nnot here");
     upgrade(request, socket, head, refuse);
@@ -68,5 +70,13 @@ function overHttp2() {
   });
 }
 
-const server = process.argv[2] === "http2" ? overHttp2() : overHttp1();
+function start([mode, certificate, key]) {
+  const other = (_, response) => response.end("not a WebSocket");
+  if (mode === "http2") return overHttp2();
+  if (mode !== "beside") return overHttp1(createServer(other));
+  const options = { allowHTTP1: true, cert: readFileSync(certificate), key: readFileSync(key) };
+  return overHttp1(http2.createSecureServer(options, other));
+}
+
+const server = start(process.argv.slice(2));
 server.listen(0, "127.0.0.1", () => console.log(`listening 127.0.0.1:${server.address().port}`));

@@ -12,7 +12,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, StatusCode};
 use weir_lua::{LuaPlugin, Source};
 use weir_plugin::settings::Settings;
-use weir_plugin::{Connection, Exchange, Held, Instance, Peer, Plugin, Policy, Step};
+use weir_plugin::websocket::{Direction, Frame, FrameVerdict, Opcode};
+use weir_plugin::{Connection, Exchange, Held, Instance, Peer, Plugin, Policy, Step, WebSocket};
+use weir_services::NotedRelays;
 
 /// How often a hook does what is measured.
 const TIMES: u32 = 10;
@@ -72,6 +74,56 @@ fn measure(c: &mut Criterion, name: &str, text: &str) {
     });
 }
 
+/// Measures a hook of frames or messages of 128 bytes, on one relay.
+fn measure_frames(c: &mut Criterion, name: &str, text: &str) {
+    let instance = instance(text);
+    let (relay, mut visit) = (NotedRelays::default().open(1, "app", []), instance.visit());
+    let ws = Rc::new(WebSocket {
+        relay,
+        route: "app".into(),
+        request_id: "r-1".into(),
+        client_ip: "192.0.2.1".into(),
+        subprotocol: None,
+    });
+    let talk = visit.talk(&ws).expect("it has hooks");
+    let is_frame = text.contains("on_frame");
+    let frame = Frame {
+        direction: Direction::ToUpstream,
+        opcode: Opcode::Text,
+        data: "x".repeat(128).into(),
+        first: true,
+        last: true,
+        sequence: 1,
+        compressed: false,
+        size: 128,
+    };
+    c.bench_function(name, |b| {
+        b.iter(|| {
+            let frame = frame.clone();
+            let step = if is_frame { talk.on_frame(frame) } else { talk.on_message(frame) };
+            let verdict = match step {
+                Step::Done(verdict) => verdict,
+                Step::Wait(waiting) => block_on(waiting),
+            };
+            if let FrameVerdict::Fail(message) = verdict {
+                panic!("{name}: {message}");
+            }
+        });
+    });
+}
+
+fn frames(c: &mut Criterion) {
+    let on = |hook: &str, parameters: &str, body: &str| {
+        format!("return {{ {hook} = function({parameters}) {body} end }}")
+    };
+    measure_frames(c, "frame: empty hook", &on("on_frame", "", ""));
+    measure_frames(c, "frame: empty hook with all", &on("on_frame", "frame, ws, ctx", "return"));
+    measure_frames(c, "frame: data", &on("on_frame", "frame", "local a = frame.data"));
+    measure_frames(c, "frame: find", &on("on_frame", "frame", "string.find(frame.data, 'word', 1, true)"));
+    measure_frames(c, "message: replace", &on("on_message", "message", "return message.data .. '!'"));
+    measure_frames(c, "message: drop", &on("on_message", "message", "return weir.drop()"));
+}
+
 fn all(c: &mut Criterion) {
     let hook =
         |parameters: &str, body: &str| format!("return {{ on_request = function({parameters}) {body} end }}");
@@ -86,5 +138,5 @@ fn all(c: &mut Criterion) {
     measure(c, "arithmetic", &often("local a = 1 for i = 1, 100 do a += i end "));
 }
 
-criterion_group!(benches, all);
+criterion_group!(benches, all, frames);
 criterion_main!(benches);

@@ -15,9 +15,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use mlua::function::AsyncCallFuture;
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, VmState};
-use weir_plugin::{Held, Limits, Slot, Step};
+use weir_plugin::{Held, Limits, Slot, Step, WebSocket};
 
 use crate::fault::message;
+use crate::handles::FrameSlot;
 use crate::state::State;
 use crate::ticker::{Interrupt, Turn};
 
@@ -143,6 +144,10 @@ pub(crate) enum For {
     Exchange(Slot),
     /// A body of the request of this id.
     Body(HeaderValue),
+    /// A frame or a message of a WebSocket.
+    Frame(Rc<FrameSlot>),
+    /// A WebSocket.
+    Relay(Rc<WebSocket>),
     /// No request.
     #[default]
     Nothing,

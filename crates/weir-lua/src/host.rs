@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
+use mlua::{AnyUserData, BorrowedStr, Lua, LuaString, Table, UserData, Value, Variadic};
 use weir_plugin::services::Services;
+use weir_plugin::websocket::{CloseReason, Closed, FrameVerdict, Watch};
 use weir_plugin::{ConnectVerdict, Error, Piece, Policy, Reply, Selection, Target, Verdict, message};
 
 use crate::handles::{lua_error, text};
@@ -22,6 +23,23 @@ impl UserData for Answer {}
 struct Refusal;
 
 impl UserData for Refusal {}
+
+/// What `weir.drop` returns.
+struct Dropped;
+
+impl UserData for Dropped {}
+
+/// What `weir.close` returns.
+#[derive(Clone)]
+struct Closing(CloseReason);
+
+impl UserData for Closing {}
+
+/// What `weir.watch` returns.
+#[derive(Clone, Copy)]
+struct Watching(Watch);
+
+impl UserData for Watching {}
 
 /// What `weir.group` and the like return.
 #[derive(Clone)]
@@ -50,10 +68,13 @@ pub(crate) fn table(
             Ok(Choice(Target::HashKey(Bytes::copy_from_slice(&key.as_bytes()))))
         })?,
     )?;
+    weir.set("drop", lua.create_function(|_, ()| Ok(Dropped))?)?;
+    weir.set("close", lua.create_function(|_, why: Why| close_reason(&why).map(Closing))?)?;
+    weir.set("watch", lua.create_function(|_, names: Variadic<LuaString>| watching(&names))?)?;
     weir.set("log", log(lua, state)?)?;
     weir.set("timer", timer(lua, state)?)?;
     weir.set("http", crate::http::table(lua, &services.http, policy)?)?;
-    crate::services::add(lua, &weir, &state.name, policy, services)?;
+    crate::services::add(lua, &weir, &state.name, policy, services, &state.access)?;
     Ok(weir)
 }
 
@@ -92,6 +113,33 @@ fn timer(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     })?;
     timer.set("cancel", cancel)?;
     Ok(timer)
+}
+
+/// A code, and a reason, which may be left out.
+pub(crate) type Why = (i64, Option<BorrowedStr>);
+
+/// A reason for which a relay ends.
+pub(crate) fn close_reason((code, reason): &Why) -> mlua::Result<CloseReason> {
+    CloseReason::new(*code, reason.as_deref().unwrap_or_default()).map_err(lua_error)
+}
+
+fn watching(names: &[LuaString]) -> mlua::Result<Watching> {
+    let mut watch = Watch::default();
+    for name in names {
+        match &*name.as_bytes() {
+            b"frames" => watch.frames = true,
+            b"messages" => watch.messages = true,
+            b"send" => watch.send = true,
+            _ => {
+                let name = name.to_string_lossy();
+                let text = format!(
+                    "weir.watch takes \"frames\", \"messages\" and \"send\", or none of them, not \"{name}\""
+                );
+                return Err(lua_error(Error::invalid(text)));
+            }
+        }
+    }
+    Ok(Watching(watch))
 }
 
 /// What may be in the table that `weir.respond` takes.
@@ -210,6 +258,55 @@ pub(crate) fn verdict(hook: &str, returned: Result<Value, String>) -> Verdict {
 fn wrong(hook: &str, returned: &Value) -> Verdict {
     let kind = state::kind(returned);
     Verdict::Fail(format!("{hook} returned a {kind}: it returns nothing, or weir.respond{{…}}"))
+}
+
+/// What a hook of frames or messages returned.
+pub(crate) fn frame_verdict(hook: &str, returned: Result<Value, String>) -> FrameVerdict {
+    let returned = match returned {
+        Ok(Value::Nil) => return FrameVerdict::Forward,
+        Ok(Value::String(bytes)) => {
+            return FrameVerdict::Replace(Bytes::copy_from_slice(&bytes.as_bytes()));
+        }
+        Ok(Value::UserData(data)) if data.is::<Dropped>() => return FrameVerdict::Drop,
+        Ok(returned) => returned,
+        Err(message) => return FrameVerdict::Fail(message),
+    };
+    match returned.as_userdata().and_then(take::<Closing>) {
+        Some(Closing(reason)) => FrameVerdict::Close(reason),
+        None => {
+            let kind = state::kind(&returned);
+            FrameVerdict::Fail(format!(
+                "{hook} returned a {kind}: it returns nothing, a string, weir.drop() or weir.close(code, reason)"
+            ))
+        }
+    }
+}
+
+/// What a hook said that it wants to see of a relay; nothing is all that there are hooks for.
+pub(crate) fn watch(hook: &str, returned: Result<Value, String>, has: Watch) -> Result<Watch, String> {
+    let returned = returned?;
+    match &returned {
+        Value::Nil => Ok(has),
+        other => match other.as_userdata().and_then(take::<Watching>) {
+            Some(Watching(watch)) => Ok(watch),
+            None => {
+                let kind = state::kind(other);
+                Err(format!(
+                    "{hook} returned a {kind}: it returns nothing, or weir.watch(\"frames\", \"messages\", \"send\") with any of them, \
+                     both or none"
+                ))
+            }
+        },
+    }
+}
+
+/// How a relay ended.
+pub(crate) fn closed(lua: &Lua, closed: &Closed) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, 3)?;
+    table.raw_set("code", closed.code)?;
+    table.raw_set("reason", text(lua, closed.reason.as_bytes())?)?;
+    table.raw_set("by", closed.by.name())?;
+    Ok(table)
 }
 
 /// A copy: a script may return the same answer each time.

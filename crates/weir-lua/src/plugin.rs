@@ -4,43 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use mlua::chunk::ChunkMode;
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Lua, Table, Value};
+use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, LightUserData, Lua, Table, Value};
 use weir_plugin::message::headers::Side;
 use weir_plugin::services::Services;
 use weir_plugin::settings::{Problem, Schema, Settings};
+use weir_plugin::websocket::Watch;
 use weir_plugin::{
     ConnectVerdict, Connection, Exchange, Flow, Held, Hooks, Instance, Piece, Plugin, PluginError, Policy,
-    Selection, Slot, Step, Target, Timers, Verdict, Visit,
+    Selection, Slot, Step, Talk, Target, Timers, Verdict, Visit, WebSocket,
 };
 
 use crate::call::{For, call, call_alone, call_beside};
-use crate::fault::Fault;
+use crate::fault::{Fault, message};
+use crate::functions::{Functions, Hook};
 use crate::handles::{self, Handle, Part};
 use crate::host::{self, verdict};
+use crate::saved;
 use crate::source::Source;
-use crate::state::{State, as_table, compiler, kind};
+use crate::state::{State, as_table, compiler};
+use crate::talk::LuaTalk;
 use crate::values;
-
-/// Names that the table of a plugin may have.
-pub(crate) const KNOWN: [&str; 12] = [
-    "config",
-    "on_load",
-    "on_connect",
-    "on_request",
-    "on_request_body",
-    "select_upstream",
-    "on_response",
-    "on_response_body",
-    "on_log",
-    "on_timer",
-    "on_tick",
-    "tick_every",
-];
 
 /// A script that is checked, compiled and configured.
 #[derive(Clone)]
@@ -255,21 +242,6 @@ fn compile(file: &str, text: &str) -> Result<Vec<u8>, Fault> {
     })
 }
 
-/// The functions of a plugin's table.
-struct Functions {
-    load: Option<Function>,
-    connect: Option<Function>,
-    request: Option<Hook>,
-    request_body: Option<Hook>,
-    select_upstream: Option<Hook>,
-    response: Option<Hook>,
-    response_body: Option<Hook>,
-    log: Option<Hook>,
-    timer: Option<Function>,
-    tick: Option<Function>,
-    tick_every: Duration,
-}
-
 /// The line (from 1) where names stand in a table within a table, as near as can be told from the text alone.
 fn line_of<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<usize> {
     let (mut at, mut found) = (0, None);
@@ -283,108 +255,15 @@ fn line_of<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<u
     found
 }
 
-/// Something that is wrong with a plugin's table.
-struct Wrong {
-    /// The name of what is wrong.
-    name: String,
-    message: String,
-}
-
-/// A hook, and whether it takes the plugin's state of the exchange.
-struct Hook {
-    function: Function,
-    ctx: bool,
-}
-
-impl Functions {
-    fn take(table: &Table) -> Result<Self, Wrong> {
-        for pair in table.pairs::<Value, Value>() {
-            let name = match pair {
-                Ok((Value::String(name), _)) => name.to_string_lossy(),
-                Ok((other, _)) => {
-                    let message = format!("a plugin's table has names, not a {}", kind(&other));
-                    return Err(Wrong { name: "return".to_owned(), message });
-                }
-                Err(error) => return Err(Wrong { name: "return".to_owned(), message: error.to_string() }),
-            };
-            if !KNOWN.contains(&name.as_str()) {
-                let message =
-                    format!("unknown name `{name}` in the plugin's table: there are {}", KNOWN.join(", "));
-                return Err(Wrong { name, message });
-            }
-        }
-        let function = |name: &str| match table.raw_get(name).unwrap_or(Value::Nil) {
-            Value::Nil => Ok(None),
-            Value::Function(function) => Ok(Some(function)),
-            other => {
-                let message = format!("`{name}` is a {}: a function is wanted", kind(&other));
-                Err(Wrong { name: name.to_owned(), message })
-            }
-        };
-        let hook = |name: &str, before_ctx: u8| {
-            let made = |function: Function| {
-                let info = function.info();
-                Hook { ctx: info.is_vararg || info.num_params > before_ctx, function }
-            };
-            function(name).map(|function| function.map(made))
-        };
-        Ok(Functions {
-            load: function("on_load")?,
-            connect: function("on_connect")?,
-            request: hook("on_request", 1)?,
-            request_body: hook("on_request_body", 2)?,
-            select_upstream: hook("select_upstream", 2)?,
-            response: hook("on_response", 2)?,
-            response_body: hook("on_response_body", 2)?,
-            log: hook("on_log", 2)?,
-            timer: function("on_timer")?,
-            tick: function("on_tick")?,
-            tick_every: tick_every(table)?,
-        })
-    }
-
-    fn wanted(&self) -> Hooks {
-        Hooks {
-            connect: self.connect.is_some(),
-            request: self.request.is_some(),
-            request_body: self.request_body.is_some(),
-            select_upstream: self.select_upstream.is_some(),
-            response: self.response.is_some(),
-            response_body: self.response_body.is_some(),
-            log: self.log.is_some(),
-            timer: self.timer.is_some(),
-            tick: self.tick.is_some().then_some(self.tick_every),
-            ..Hooks::default()
-        }
-    }
-}
-
-/// Seconds between two ticks.
-fn tick_every(table: &Table) -> Result<Duration, Wrong> {
-    match table.raw_get::<Value>("tick_every").unwrap_or(Value::Nil) {
-        Value::Nil => Ok(TICK_EVERY),
-        value => match value.as_f64().or_else(|| value.as_i64().map(|n| n as f64)) {
-            Some(seconds) if (1.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-            _ => Err(Wrong {
-                name: "tick_every".to_owned(),
-                message: "`tick_every` is a number of seconds from 1 to 86400".to_owned(),
-            }),
-        },
-    }
-}
-
-/// Between two ticks of a plugin that does not say.
-const TICK_EVERY: Duration = Duration::from_secs(60);
-
 /// A script on a worker.
-struct LuaInstance {
-    state: Rc<State>,
-    functions: Functions,
+pub(crate) struct LuaInstance {
+    pub(crate) state: Rc<State>,
+    pub(crate) functions: Functions,
 }
 
 impl Instance for LuaInstance {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
-        Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None })
+        Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None, relay: None })
     }
 
     fn on_connect(&self, connection: Rc<Connection>) -> Step<'static, ConnectVerdict> {
@@ -430,6 +309,8 @@ struct LuaVisit {
     instance: Rc<LuaInstance>,
     slot: Slot,
     ctx: Option<Table>,
+    /// The handle to its relay.
+    relay: Option<AnyUserData>,
 }
 
 impl LuaVisit {
@@ -442,6 +323,15 @@ impl LuaVisit {
             self.ctx = Some(self.instance.state.lua.create_table()?);
         }
         Ok(if wanted { self.ctx.clone() } else { None })
+    }
+
+    fn relay(&mut self, ws: &Rc<WebSocket>) -> mlua::Result<AnyUserData> {
+        let state = &self.instance.state;
+        let made = match self.relay.take() {
+            Some(made) => made,
+            None => state.lua.create_userdata(handles::Relay::own(ws.clone(), state.access.clone()))?,
+        };
+        Ok(self.relay.insert(made).clone())
     }
 }
 
@@ -461,7 +351,7 @@ impl LuaVisit {
             Ok(arguments) => {
                 call(&self.instance.state, &self.slot, exchange, &hook.function, arguments, convert)
             }
-            Err(error) => Step::Done(convert(Err(error.to_string()))),
+            Err(error) => Step::Done(convert(Err(message(&error)))),
         }
     }
 
@@ -505,6 +395,49 @@ impl Visit for LuaVisit {
         let ctx = self.ctx(ctx).ok()?;
         let (instance, request_id) = (self.instance.clone(), exchange.request_id.clone());
         Some(Box::new(LuaFlow { instance, side, ctx, request_id }))
+    }
+
+    fn on_websocket<'a>(
+        &'a mut self,
+        exchange: &'a mut Held,
+        ws: &'a Rc<WebSocket>,
+        has: Watch,
+    ) -> Step<'a, Result<Watch, String>> {
+        let arguments =
+            |this: &mut Self, ctx| Ok((this.relay(ws)?, this.handle(Part::Request), this.ctx(ctx)?));
+        let convert = move |returned| host::watch("on_websocket", returned, has);
+        self.run(exchange, |functions| &functions.websocket, arguments, Ok(has), convert)
+    }
+
+    fn talk(&mut self, ws: &Rc<WebSocket>) -> Option<Rc<dyn Talk>> {
+        let functions = &self.instance.functions;
+        let hooks = [&functions.frame, &functions.message, &functions.close];
+        let wants_ctx = hooks.into_iter().flatten().any(|hook| hook.ctx);
+        if !functions.wanted().is_for_relays() && functions.migrate.is_none() {
+            return None;
+        }
+        if wants_ctx {
+            // Where there is no memory for it, each hook says so.
+            let _ = self.ctx(true);
+        }
+        let (instance, relay, ctx) = (self.instance.clone(), self.relay.clone(), self.ctx.clone());
+        Some(Rc::new(LuaTalk::new(instance, ws.clone(), relay, ctx)))
+    }
+
+    fn on_migrate<'a>(
+        &'a mut self,
+        exchange: &'a mut Held,
+        ws: &'a Rc<WebSocket>,
+        saved: Bytes,
+        has: Watch,
+    ) -> Step<'a, Result<Watch, String>> {
+        let arguments = |this: &mut Self, ctx| {
+            let old = saved::decode(&this.instance.state.lua, &saved).map_err(mlua::Error::RuntimeError)?;
+            Ok((old, this.relay(ws)?, this.ctx(ctx)?))
+        };
+        let absent = Err("the plugin has no hook on_migrate(old, ws, ctx)".to_owned());
+        let convert = move |returned| host::watch("on_migrate", returned, has);
+        self.run(exchange, |functions| &functions.migrate, arguments, absent, convert)
     }
 
     fn on_log<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Result<(), String>> {

@@ -4,14 +4,17 @@ mod crypto;
 mod identity;
 pub(crate) mod kv;
 pub(crate) mod metrics;
+mod websocket;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
 use weir_plugin::services::{Encoding, Networks as Set, Services, input};
+use weir_plugin::websocket::Access;
 use weir_plugin::{Error, Policy};
 
 use crate::handles::{lua_error, strict, text};
@@ -28,6 +31,7 @@ pub(crate) fn add(
     plugin: &str,
     policy: &Policy,
     services: &Services,
+    access: &Rc<Access>,
 ) -> mlua::Result<()> {
     weir.set("kv", kv::table(lua, plugin, &policy.grants, services)?)?;
     weir.set("secrets", secrets(lua, plugin, policy)?)?;
@@ -39,6 +43,7 @@ pub(crate) fn add(
     weir.set("regex", regex(lua, services)?)?;
     weir.set("ip", ip(lua, services)?)?;
     weir.set("time", time(lua, services)?)?;
+    weir.set("websocket", websocket::table(lua, access)?)?;
     weir.set("json", json(lua)?)
 }
 

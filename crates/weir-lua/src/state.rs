@@ -7,6 +7,7 @@ use std::rc::Rc;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use weir_plugin::services::Services;
+use weir_plugin::websocket::Access;
 use weir_plugin::{Policy, Timers};
 
 use crate::call::{For, Meter};
@@ -30,6 +31,8 @@ pub(crate) struct State {
     /// What the call that runs now is for.
     pub(crate) current: Rc<RefCell<For>>,
     pub(crate) timers: Rc<Timers>,
+    /// The relays that the plugin may address.
+    pub(crate) access: Rc<Access>,
     /// Whether the plugin has a hook for timers.
     pub(crate) wants_timers: Cell<bool>,
     spent: Cell<bool>,
@@ -67,6 +70,7 @@ impl State {
             name: name.to_owned(),
             current: Rc::default(),
             timers: Rc::new(Timers::new(services.clock.clone())),
+            access: Rc::new(Access::new(name, &policy.grants, services.websockets.clone())),
             wants_timers: Cell::new(false),
             spent: Cell::new(false),
             memory: limits.memory,
@@ -128,15 +132,21 @@ impl State {
 
     /// Writes to weir's log.
     pub(crate) fn log(&self, level: tracing::Level, text: &str) {
-        let (id, connection) = match &*self.current.borrow() {
+        let current = self.current.borrow().clone();
+        let (mut id, mut connection) = (None, None);
+        let mut ws = None;
+        match &current {
             For::Exchange(slot) => match slot.with("", |x| x.request_id.clone()) {
-                Ok(id) => (Some(id), None),
-                Err(_) => (None, slot.connection("", |connection| connection.id).ok()),
+                Ok(found) => id = Some(found),
+                Err(_) => connection = slot.connection("", |connection| connection.id).ok(),
             },
-            For::Body(id) => (Some(id.clone()), None),
-            For::Nothing => (None, None),
-        };
-        let (plugin, request_id) = (&self.name, id.as_ref().and_then(|id| id.to_str().ok()));
+            For::Body(of) => id = Some(of.clone()),
+            For::Frame(slot) => ws = Some(slot.ws()),
+            For::Relay(of) => ws = Some(of),
+            For::Nothing => {}
+        }
+        let of_ws = ws.map(|ws| &*ws.request_id);
+        let (plugin, request_id) = (&self.name, of_ws.or(id.as_ref().and_then(|id| id.to_str().ok())));
         match level {
             tracing::Level::DEBUG => tracing::debug!(plugin, request_id, connection, "{text}"),
             tracing::Level::INFO => tracing::info!(plugin, request_id, connection, "{text}"),

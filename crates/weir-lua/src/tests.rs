@@ -6,6 +6,7 @@ mod hooks;
 mod hostile;
 mod load;
 mod services;
+mod websocket;
 mod wit;
 
 use std::future::Future;

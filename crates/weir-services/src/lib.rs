@@ -11,6 +11,7 @@ mod metrics;
 mod networks;
 mod passwords;
 mod patterns;
+mod relays;
 mod scripted;
 mod time;
 
@@ -22,6 +23,7 @@ pub use apart::apart;
 pub use kv::{LocalStore, Statistics};
 pub use manual::ManualClock;
 pub use metrics::{Sample, Shown};
+pub use relays::{Done, NotedRelays};
 pub use scripted::{Scripted, ScriptedClient};
 
 /// All services, with a key-value store of this process of so many bytes, and this way to other servers.

@@ -2,7 +2,7 @@
 
 use weir_tests::{RawClient, RawUpstream, process, tools, weir};
 
-use crate::{echo_server, proxy};
+use crate::{certified, echo_server, proxy};
 
 /// The key of RFC 6455, section 1.3, and what it is answered with.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -17,6 +17,16 @@ fn python_client() {
 #[test]
 fn python_client_to_http2() {
     talks_by_python(&["http2"], "protocol = \"http2\"");
+}
+
+/// To a server that speaks HTTP/2 but takes WebSockets over HTTP/1.1 only: TLS lets weir ask for that.
+#[test]
+fn python_client_to_http1_beside_http2() {
+    let folder = weir::folder();
+    certified(&folder);
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let server = ["beside", &path("localhost.pem"), &path("localhost.key")];
+    talks_by_python(&server, "protocol = \"http2\"\ntls = { verify = false }");
 }
 
 fn talks_by_python(server: &[&str], more: &str) {

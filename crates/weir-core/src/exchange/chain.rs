@@ -26,12 +26,12 @@ use crate::worker::Worker;
 
 /// The plugins of a route on one exchange. Without memory of its own where the route has none.
 #[derive(Default)]
-pub(crate) struct Chain(Box<[Link]>);
+pub(crate) struct Chain(pub(super) Box<[Link]>);
 
 /// A plugin on one exchange.
-struct Link {
-    running: Rc<Running>,
-    visit: Box<dyn Visit>,
+pub(super) struct Link {
+    pub(super) running: Rc<Running>,
+    pub(super) visit: Box<dyn Visit>,
 }
 
 impl Chain {

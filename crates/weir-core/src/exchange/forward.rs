@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{HOST, HeaderValue, SET_COOKIE, TE};
+use http::header::{HOST, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SET_COOKIE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Response, Uri};
 use weir_plugin::{Exchange, Selection, Target};
@@ -59,6 +59,15 @@ impl Outgoing {
             },
         };
         self.headers.get_or_insert_with(|| x.headers.clone()).insert(HOST, host);
+    }
+
+    /// The extensions that a WebSocket is asked for, in the place of the client's.
+    pub(super) fn set_extensions(&mut self, x: &Exchange, offer: Option<HeaderValue>) {
+        let headers = self.headers.get_or_insert_with(|| x.headers.clone());
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+        if let Some(offer) = offer {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, offer);
+        }
     }
 
     /// As the parts of an HTTP/1.1 request.

@@ -2,14 +2,16 @@
 //!
 //! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
 //! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
-//! `websocket` (handshakes and relays), `way` (how they get to an upstream), `shadow` (requests that are tried on another snapshot), `chain` and `content`
+//! `websocket` (handshakes and relays), `compression` and `relaying` (relays whose frames are read), `way` (how they get to an upstream), `shadow` (requests that are tried on another snapshot), `chain` and `content`
 //! (plugins, and bodies in their hands), `call` (requests of plugins), `tally` (what the log is told).
 
 mod admit;
 pub(crate) mod call;
 mod chain;
+mod compression;
 mod content;
 mod forward;
+mod relaying;
 mod replay;
 mod shadow;
 mod tally;
@@ -47,6 +49,8 @@ use crate::{http1, http2};
 pub(crate) use chain::{Chain, Whose, bounded};
 pub(crate) use tally::Tally;
 pub(crate) use websocket::Switch;
+#[cfg(test)]
+pub(crate) use websocket::accept_of;
 
 /// How an HTTP/2 client opens without TLS (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +15,9 @@ use http_body::Body as _;
 use sha1::{Digest, Sha1};
 use weir_plugin::Exchange;
 
+use super::compression::{Asking, Compression};
 use super::forward::{self, Outgoing};
+use super::relaying::{self, Relayed};
 use super::way::{self, Way};
 use super::{Session, Tally};
 use crate::body::Body;
@@ -42,8 +43,10 @@ pub(super) struct Upgrade {
 pub(super) struct Agreed {
     headers: HeaderMap,
     upstream: (Stream, Bytes),
-    idle: Duration,
-    carrier: Carrier,
+    route: Arc<CompiledRoute>,
+    settings: spec::WebSocket,
+    /// What was agreed on with both sides, where frames are read.
+    compression: Option<Compression>,
 }
 
 /// A connection that becomes a relay.
@@ -54,7 +57,8 @@ pub(crate) struct Switch {
     /// The client, and what it sent behind its request; there once 101 was sent.
     pub(crate) client: Option<(Stream, Bytes)>,
     upstream: (Stream, Bytes),
-    idle: Duration,
+    settings: spec::WebSocket,
+    compression: Option<Compression>,
     control: Control,
 }
 
@@ -95,7 +99,7 @@ pub(super) fn handshake(x: &Exchange, body: &Body) -> Result<Option<Upgrade>> {
     Ok(Some(Upgrade { accept: accept_of(key) }))
 }
 
-pub(super) fn accept_of(key: &HeaderValue) -> String {
+pub(crate) fn accept_of(key: &HeaderValue) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
@@ -124,6 +128,13 @@ pub(super) async fn open(
     };
     group.count_request();
     let mut outgoing = Outgoing::new(session, route, &tally.x)?;
+    let asking = (settings.reads_frames || tally.chain.wants_relay()).then(|| {
+        let memory = session.worker.relays().takeover_memory();
+        Asking::new(&settings, &tally.x.headers, memory, tally.snapshot.proxy.takeover_memory)
+    });
+    if let Some(asking) = &asking {
+        outgoing.set_extensions(&tally.x, asking.offer());
+    }
     let mut tried = Vec::new();
     let (way, group, endpoint) = loop {
         let (group, endpoint) = forward::choose(group, tally, &tried).await?;
@@ -141,25 +152,27 @@ pub(super) async fn open(
         }
     };
     tally.connected();
-    let (idle, carrier) = (settings.idle_timeout, Carrier::Http(route.clone()));
+    let agree = |mut headers: HeaderMap, upstream: (Stream, Bytes)| {
+        let compression = asking.map(|asking| asking.settle(&mut headers)).transpose()?;
+        Ok(Opened::Agreed(Agreed { headers, upstream, route: route.clone(), settings, compression }))
+    };
     let stream = match way {
         Way::Http1(stream) => stream,
         Way::Http2(sender) => {
             let to = (&group, &endpoint);
             let connected = way::connect(session, to, sender, &tally.x, &outgoing, deadline).await;
             tally.responded();
-            return Ok(match connected? {
+            return match connected? {
                 Connected::Tunnel(mut headers, stream) => {
                     // Not said over HTTP/2, where nothing could take an answer for another's.
                     let accept = HeaderValue::try_from(upgrade.accept);
                     let accept = accept
                         .map_err(|e| Error::because(Kind::Internal, "an answer that is no field", e))?;
                     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-                    let upstream = (stream, Bytes::new());
-                    Opened::Agreed(Agreed { headers, upstream, idle, carrier })
+                    agree(headers, (stream, Bytes::new()))
                 }
-                Connected::Refused(response) => Opened::Refused(forward::accept(response, tally)),
-            });
+                Connected::Refused(response) => Ok(Opened::Refused(forward::accept(response, tally))),
+            };
         }
     };
     let timeouts = &group.spec.timeouts;
@@ -171,7 +184,7 @@ pub(super) async fn open(
     match answer.map_err(|failure| failure.error)? {
         Answer::Switched(head, stream, rest) => {
             let headers = agreed(head, &upgrade)?;
-            Ok(Opened::Agreed(Agreed { headers, upstream: (stream, rest), idle, carrier }))
+            agree(headers, (stream, rest))
         }
         Answer::Response(head, body) => {
             let mut response = Response::new(body);
@@ -200,7 +213,7 @@ fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
 
 impl Switch {
     pub(super) fn new(session: &Session, mut tally: Tally, agreed: Agreed) -> Self {
-        let Agreed { mut headers, upstream, idle, carrier } = agreed;
+        let Agreed { mut headers, upstream, route, settings, compression } = agreed;
         if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
             headers.append(SET_COOKIE, cookie);
         }
@@ -209,20 +222,34 @@ impl Switch {
         let control = session.worker.enter(Entering {
             id: tally.x.id,
             client: tally.x.client,
-            carrier,
+            carrier: Carrier::Http(route),
             generation: tally.snapshot.generation,
-            frames: false,
+            frames: compression.is_some(),
         });
-        Switch { tally, headers, client: None, upstream, idle, control }
+        if compression.is_some() {
+            // Plugins are told what was agreed on.
+            tally.x.response_headers = headers.clone();
+        }
+        Switch { tally, headers, client: None, upstream, settings, compression, control }
     }
 
     /// Relays until an end, which is told to the log.
     pub(crate) async fn run(mut self) {
         let Some((client, from_client)) = self.client.take() else { return };
         let (upstream, from_upstream) = self.upstream;
-        let head = (from_client, from_upstream);
-        let relay = relay::relay(client, upstream, head, self.idle, Farewell::WebSocket, self.control);
-        let (carried, end) = relay.await;
+        let (head, settings, control) = ((from_client, from_upstream), self.settings, self.control);
+        let (carried, end) = match self.compression {
+            Some(compression) => {
+                let relayed = Relayed { client, upstream, head, compression, settings, control };
+                // Boxed: most relays are not of this kind.
+                Box::pin(relaying::run(&mut self.tally, relayed)).await
+            }
+            None => {
+                let idle = settings.idle_timeout;
+                drop(settings);
+                relay::relay(client, upstream, head, idle, Farewell::WebSocket, control).await
+            }
+        };
         self.tally.relayed(carried.to_upstream, carried.to_client);
         let error = match (end.reason(), end) {
             (Some((kind, detail)), End::Failed(e, _)) => Some(Error::because(kind, detail, e)),

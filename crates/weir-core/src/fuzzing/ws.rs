@@ -7,9 +7,10 @@ use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
 
 use super::{cuts, pieces};
+use crate::spec::Deflate;
 use crate::ws::close::{self, Close};
 use crate::ws::deflate::{Bound, Deflater, Inflater};
-use crate::ws::extension::{self, Agreement, Settings};
+use crate::ws::extension::{self, Agreement};
 use crate::ws::frame::Head;
 use crate::ws::sequence::{Limits, Part, Sequence};
 use crate::ws::utf8::Utf8;
@@ -196,7 +197,7 @@ pub fn ws_extensions(data: &[u8]) {
     let joined = HeaderMap::from_iter([(SEC_WEBSOCKET_EXTENSIONS, joined)]);
     let headers: HeaderMap = values.into_iter().map(|value| (SEC_WEBSOCKET_EXTENSIONS, value)).collect();
     for (takeover, window_bits) in [(false, 15), (false, 10), (true, 15), (true, 9)] {
-        let settings = Settings { takeover, window_bits, ..Settings::default() };
+        let settings = Deflate { takeover, window_bits, ..Deflate::default() };
         let accepted = extension::accept(&headers, &settings);
         assert_eq!(extension::accept(&joined, &settings), accepted, "a list may be in one field or in many");
         if let Some((agreement, answer)) = accepted {
@@ -213,7 +214,7 @@ pub fn ws_extensions(data: &[u8]) {
     }
 }
 
-fn check(agreement: Agreement, settings: &Settings) {
+fn check(agreement: Agreement, settings: &Deflate) {
     for side in [Role::Client, Role::Server] {
         assert!((9..=15).contains(&agreement.window_bits(side)), "{agreement:?}");
         assert!(settings.takeover || !agreement.takeover(side), "{agreement:?}");
@@ -226,7 +227,7 @@ fn understood(offer: &[u8], agreement: Agreement, answer: HeaderValue) {
     let offer = offer.to_ascii_lowercase();
     assert!(!told || memchr::memmem::find(&offer, b"client_max_window_bits").is_some(), "it was not offered");
     let headers = HeaderMap::from_iter([(SEC_WEBSOCKET_EXTENSIONS, answer)]);
-    let settings = Settings { takeover: true, window_bits: 15, ..Settings::default() };
+    let settings = Deflate { takeover: true, window_bits: 15, ..Deflate::default() };
     let there = extension::agreed(&headers, &settings).expect("the answer is valid").expect("there is one");
     assert_eq!(
         (there.client_takeover, there.server_takeover),

@@ -24,6 +24,9 @@ use super::Deadline;
 /// How long bytes that were written may wait for a window when nobody is left who wrote them.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Most that is taken at once: what hyper holds for a receiver that is slow is a few times as much.
+const MOST: usize = 16 << 10;
+
 /// The bytes of a stream of HTTP/2. Its end is the end of what is read, its reset an error (RFC 8441, section 5). Shut
 /// down, the stream is ended; dropped, it is ended behind what was written, and reset if the peer has not ended it.
 #[derive(Debug)]
@@ -150,7 +153,7 @@ impl AsyncRead for Tunnel {
 
 impl AsyncWrite for Tunnel {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, data)
+        Pin::new(&mut self.get_mut().io).poll_write(cx, data.get(..MOST).unwrap_or(data))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,12 +22,15 @@ use crate::net::deadline::Coarse;
 use crate::route::{CompiledRoute, CompiledTcpRoute};
 use crate::snapshot::Snapshot;
 use crate::spec::{self, OnReload, Reload};
+use crate::ws::states::TakeoverMemory;
 
 /// All relays of a server, in a table a worker.
 #[derive(Debug)]
 pub(crate) struct Registry {
     workers: Vec<Mutex<HashMap<u64, Arc<Entry>>>>,
     pub(super) groups: Groups,
+    /// What relays keep of compression.
+    takeover: Arc<TakeoverMemory>,
     /// Times are counted from here, in milliseconds.
     epoch: Instant,
     /// Whether all are told to stop, also those to come.
@@ -123,6 +126,7 @@ impl Registry {
         Arc::new(Registry {
             workers: (0..workers.max(1)).map(|_| Mutex::default()).collect(),
             groups: Groups::default(),
+            takeover: Arc::default(),
             epoch: Instant::now(),
             stopping: AtomicBool::new(false),
             scheduled: Notify::new(),
@@ -160,6 +164,11 @@ impl Registry {
             entry.tell(Order::Stop);
         }
         Control { registry: self.clone(), worker, entry }
+    }
+
+    /// What relays keep of compression.
+    pub(crate) fn takeover_memory(&self) -> &Arc<TakeoverMemory> {
+        &self.takeover
     }
 
     /// How many there are.
@@ -210,7 +219,10 @@ impl Registry {
             }
             let now = self.now();
             while let Some((_, entry)) = waiting.pop_if(|(due, _)| *due <= now) {
-                if let Some(entry) = entry.upgrade() {
+                // It may have gone over to another generation since.
+                if let Some(entry) = entry.upgrade()
+                    && entry.due.load(Ordering::Relaxed) != 0
+                {
                     entry.tell(Order::Restart);
                 }
             }
@@ -414,14 +426,14 @@ impl<'a> Newer<'a> {
     fn schedule(&self, entry: &Entry, now: u64) {
         let fate = self.fate(&entry.route());
         if fate == Some(Fate::Migrate) {
+            // One that does not go over is as one that stays.
             entry.migrate.store(true, Ordering::Release);
             entry.wake();
         }
         let wait = match fate {
             None => Some(self.reload.grace),
             Some(Fate::Close) => Some(Duration::ZERO),
-            Some(Fate::Migrate) => None,
-            Some(Fate::Stay) => (entry.generation() < self.oldest).then_some(Duration::ZERO),
+            Some(Fate::Stay | Fate::Migrate) => (entry.generation() < self.oldest).then_some(Duration::ZERO),
         };
         let spread = fastrand::u64(0..=millis(self.reload.spread));
         let due = wait.map_or(0, |wait| now + millis(wait) + spread);
@@ -489,6 +501,7 @@ impl Control {
         }
         *self.entry.route() = Carrier::Http(route);
         self.entry.generation.store(generation, Ordering::Relaxed);
+        self.entry.due.store(0, Ordering::Relaxed);
     }
 
     /// What was asked of it; `None` where its bytes pass unread.

@@ -4,6 +4,7 @@ mod challenges;
 mod connect;
 mod listeners;
 mod live;
+mod messages;
 mod passed;
 mod relays;
 mod stop;

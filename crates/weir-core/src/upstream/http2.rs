@@ -318,6 +318,10 @@ fn classify(error: &h2::Error) -> Failure {
     if error.is_io() {
         return Failure::of(Kind::UpstreamClosed, "the upstream closed the HTTP/2 connection").ends();
     }
+    if error.reason().is_some() {
+        // Of hyper's own: an answer to a CONNECT that has a length.
+        return Failure::of(Kind::UpstreamInvalid, "the upstream broke a rule of HTTP/2");
+    }
     Failure::of(Kind::Internal, "the request cannot be sent over HTTP/2").unprocessed()
 }
 

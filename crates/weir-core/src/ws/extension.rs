@@ -7,7 +7,7 @@ use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
 
 use super::Role;
-use crate::spec::Deflate as Settings;
+use crate::spec::Deflate;
 
 #[cfg(test)]
 mod tests;
@@ -51,7 +51,7 @@ impl Agreement {
 
 /// Accepts the first of a client's offers that can be: what both do from now on, and the
 /// `Sec-WebSocket-Extensions` that tells the client. `None`: no compression, and no such field in the response.
-pub(crate) fn accept(headers: &HeaderMap, settings: &Settings) -> Option<(Agreement, HeaderValue)> {
+pub(crate) fn accept(headers: &HeaderMap, settings: &Deflate) -> Option<(Agreement, HeaderValue)> {
     let offers = parse(headers)?;
     let mut offers = offers.iter().filter(|offer| offer.is_deflate()).filter_map(Parameters::of);
     let (agreement, offer) = offers.find_map(|offer| Some((accept_one(&offer, settings)?, offer)))?;
@@ -73,7 +73,7 @@ pub(crate) fn accept(headers: &HeaderMap, settings: &Settings) -> Option<(Agreem
     HeaderValue::try_from(answer).ok().map(|answer| (agreement, answer))
 }
 
-fn accept_one(offer: &Parameters, settings: &Settings) -> Option<Agreement> {
+fn accept_one(offer: &Parameters, settings: &Deflate) -> Option<Agreement> {
     let own = settings.window_bits;
     let server_window_bits = offer.server_bits.unwrap_or(LARGEST).min(own);
     if server_window_bits < SMALLEST {
@@ -93,7 +93,7 @@ fn accept_one(offer: &Parameters, settings: &Settings) -> Option<Agreement> {
 }
 
 /// The `Sec-WebSocket-Extensions` of a request to an upstream.
-pub(crate) fn offer(settings: &Settings) -> HeaderValue {
+pub(crate) fn offer(settings: &Deflate) -> HeaderValue {
     let takeover = match settings.takeover {
         true => "",
         false => "; server_no_context_takeover; client_no_context_takeover",
@@ -115,7 +115,7 @@ pub(crate) fn offer(settings: &Settings) -> HeaderValue {
 /// # Errors
 ///
 /// Why the 101 is invalid: it names anything that was not offered.
-pub(crate) fn agreed(headers: &HeaderMap, settings: &Settings) -> Result<Option<Agreement>, &'static str> {
+pub(crate) fn agreed(headers: &HeaderMap, settings: &Deflate) -> Result<Option<Agreement>, &'static str> {
     let extensions = parse(headers).ok_or("malformed Sec-WebSocket-Extensions")?;
     let mut extensions = extensions.iter();
     let Some(answer) = extensions.next() else { return Ok(None) };

@@ -95,23 +95,17 @@ pub(super) fn give_deflate(shape: Shape, mut state: Box<Deflate>) {
 }
 
 /// How much memory the states of all relays with context takeover may take together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TakeoverMemory {
-    cap: usize,
     used: AtomicUsize,
 }
 
 impl TakeoverMemory {
-    /// At most `cap` bytes.
-    pub(crate) fn new(cap: usize) -> Arc<Self> {
-        Arc::new(TakeoverMemory { cap, used: AtomicUsize::new(0) })
-    }
-
-    /// Room for the two states of one leg, one to compress and one to decompress, until the charge is dropped. `None`:
-    /// there is no room, and the leg is to agree on no context takeover.
-    pub(crate) fn try_charge(self: &Arc<Self>, window_bits: u8, mem_level: u8) -> Option<Charge> {
+    /// Room for the two states of one leg, one to compress and one to decompress, until the charge is dropped, where all
+    /// together then have at most `cap` bytes. `None`: there is no room, and the leg is to agree on no context takeover.
+    pub(crate) fn try_charge(self: &Arc<Self>, cap: usize, window_bits: u8, mem_level: u8) -> Option<Charge> {
         let bytes = INFLATE + DEFLATE + (4 << window_bits.min(15)) + (448 << mem_level.min(9));
-        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.cap);
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= cap);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Charge { memory: self.clone(), bytes })
     }
@@ -147,16 +141,17 @@ mod tests {
 
     #[test]
     fn over_the_cap_there_is_no_room_until_a_leg_ends() {
-        let one = TakeoverMemory::new(usize::MAX).try_charge(15, 8).unwrap().bytes;
+        let one = Arc::new(TakeoverMemory::default()).try_charge(usize::MAX, 15, 8).unwrap().bytes;
         // As measured: 47552 to decompress and 380032 to compress.
         assert_eq!(one, 47_552 + 380_032);
-        let memory = TakeoverMemory::new(2 * one);
-        let first = memory.try_charge(15, 8).unwrap();
-        let second = memory.try_charge(15, 8).unwrap();
-        assert!(memory.try_charge(9, 1).is_none());
+        let memory = Arc::new(TakeoverMemory::default());
+        let cap = 2 * one;
+        let first = memory.try_charge(cap, 15, 8).unwrap();
+        let second = memory.try_charge(cap, 15, 8).unwrap();
+        assert!(memory.try_charge(cap, 9, 1).is_none());
         assert_eq!(memory.used(), 2 * one);
         drop(first);
-        let small = memory.try_charge(9, 1).unwrap();
+        let small = memory.try_charge(cap, 9, 1).unwrap();
         assert_eq!(small.bytes, 47_552 + 137_216);
         drop((second, small));
         assert_eq!(memory.used(), 0);

@@ -7,7 +7,9 @@
 mod body;
 mod connection;
 mod fields;
+mod frame;
 mod raw;
+mod relay;
 mod request;
 mod response;
 
@@ -17,10 +19,13 @@ use mlua::{Lua, LuaString, MetaMethod, Table, UserDataMethods, Value};
 use weir_plugin::Exchange;
 use weir_plugin::error::{Error, Result};
 use weir_plugin::message::headers::Side;
+use weir_plugin::websocket::Frame;
 
 pub(crate) use body::Body;
 pub(crate) use connection::Connection;
+pub(crate) use frame::FrameSlot;
 pub(crate) use raw::register;
+pub(crate) use relay::{Group, Relay, id as relay_id};
 
 /// What a handle is a handle to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +42,23 @@ pub(crate) enum Part {
     Response,
     /// Its headers.
     ResponseHeaders,
+    /// A frame of a WebSocket.
+    Frame,
+    /// A message of one.
+    Message,
 }
 
 impl Part {
     /// All of them, by their numbers.
-    pub(crate) const ALL: [Part; 6] = [
+    pub(crate) const ALL: [Part; 8] = [
         Part::Request,
         Part::RequestHeaders,
         Part::Query,
         Part::Cookies,
         Part::Response,
         Part::ResponseHeaders,
+        Part::Frame,
+        Part::Message,
     ];
 
     /// What it is and has.
@@ -59,15 +70,18 @@ impl Part {
             Part::Cookies => &fields::COOKIES,
             Part::Response => &response::CLASS,
             Part::ResponseHeaders => &fields::RESPONSE_HEADERS,
+            Part::Frame => &frame::FRAME,
+            Part::Message => &frame::MESSAGE,
         }
     }
 }
 
-/// A part of the exchange in the slot of this number. To Lua it is one number of 64 bits.
+/// A part of the exchange in the slot of this number, or the frame that was lent as this number. To Lua it is one number
+/// of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handle {
     pub(crate) part: Part,
-    /// [`weir_plugin::Slot::id`]: far from the 2^60 that fit.
+    /// [`weir_plugin::Slot::id`], or a number of [`FrameSlot::lend`]: far from the 2^60 that fit.
     pub(crate) slot: u64,
 }
 
@@ -101,6 +115,8 @@ pub(crate) enum Member {
         get: for<'x> fn(&'x Exchange) -> Out<'x>,
         set: Option<Set>,
     },
+    /// A field of a frame or a message.
+    OfFrame(for<'x> fn(&'x Frame) -> Out<'x>),
     /// A handle to another part.
     Part(Part),
     /// A handle that is an object of its own.
@@ -134,6 +150,7 @@ pub(crate) enum Out<'x> {
     Nil,
     Text(Cow<'x, [u8]>),
     Integer(i64),
+    Boolean(bool),
     List(Vec<Cow<'x, [u8]>>),
     /// A list of tables with `name` and `value`.
     Pairs(Vec<Pair<'x>>),
@@ -142,6 +159,11 @@ pub(crate) enum Out<'x> {
 impl<'x> Out<'x> {
     fn text(text: &'x (impl AsRef<[u8]> + ?Sized)) -> Out<'x> {
         Out::Text(Cow::Borrowed(text.as_ref()))
+    }
+
+    /// Numbers of Lua are exact to 2^53.
+    fn count(count: u64) -> Out<'x> {
+        Out::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     fn maybe(text: Option<impl Into<Cow<'x, [u8]>>>) -> Out<'x> {

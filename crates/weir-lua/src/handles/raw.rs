@@ -21,6 +21,7 @@ use std::sync::LazyLock;
 
 use mlua::{Function, LightUserData, Lua, Value, ffi};
 use weir_plugin::message::headers::Side;
+use weir_plugin::websocket::Frame;
 use weir_plugin::{Error, Exchange, Limits};
 
 use super::{Body, Connection, Handle, Made, Member, Out, Part, Result, Set};
@@ -120,6 +121,7 @@ unsafe extern "C-unwind" fn index(l: *mut ffi::lua_State) -> c_int {
         let class = handle.part.class();
         match MEMBERS.get(handle.part, name_at(l, 2)) {
             Some(Member::Field { get, .. }) => answer(l, handle, |x| Ok(get(x))),
+            Some(Member::OfFrame(get)) => answer_of_frame(l, handle, *get),
             Some(Member::Part(part)) => {
                 push_handle(l, Handle { part: *part, ..handle });
                 1
@@ -282,6 +284,25 @@ unsafe fn answer(
     }
 }
 
+/// Gives Lua a field of a frame, if the hook that the handle is of runs now: how many values, which is one.
+unsafe fn answer_of_frame(l: *mut ffi::lua_State, handle: Handle, get: fn(&Frame) -> Out<'_>) -> c_int {
+    let late = handle.part.class().late;
+    let done = {
+        // SAFETY: as in `reach`; the frame is held while Lua copies of it, which may throw.
+        let now = unsafe { now(l) }.borrow();
+        let read = |frame: &Frame| ask(|| Ok(get(frame))).map(|out| unsafe { push(l, out) });
+        match &*now {
+            For::Frame(slot) => slot.with(handle.slot, read).unwrap_or(Err(Error::Expired(late))),
+            _ => Err(Error::Expired(late)),
+        }
+    };
+    match done {
+        Ok(()) => 1,
+        // SAFETY: nothing else is held.
+        Err(error) => unsafe { raise(l, error.to_string()) },
+    }
+}
+
 /// Runs what may panic and does not call Lua. The message of a panic is in the log.
 fn ask<'x>(f: impl FnOnce() -> Result<Out<'x>>) -> Result<Out<'x>> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(Error::Failed("weir failed at this".to_owned())))
@@ -305,6 +326,7 @@ unsafe fn push(l: *mut ffi::lua_State, out: Out<'_>) {
             Out::Nil => ffi::lua_pushnil(l),
             Out::Text(text) => push_text(l, &text),
             Out::Integer(number) => ffi::lua_pushnumber(l, number as f64),
+            Out::Boolean(is) => ffi::lua_pushboolean(l, c_int::from(is)),
             Out::List(texts) => {
                 ffi::lua_createtable(l, c_int::try_from(texts.len()).unwrap_or(0), 0);
                 for (text, at) in texts.iter().zip(1..) {

@@ -10,7 +10,7 @@ use mlua::{
 };
 use wit_parser::{FunctionKind, Resolve, TypeDefKind};
 
-use crate::handles::{Body, Connection, Member, Part};
+use crate::handles::{Body, Connection, Group, Member, Part, Relay};
 use crate::services::Networks;
 use crate::services::kv::Store;
 use crate::services::metrics::{Counter, Gauge, Histogram};
@@ -225,6 +225,8 @@ fn handles_have_the_same_functions_on_both_sides() {
         ("message", "cookies", Names::of_part(Part::Cookies)),
         ("message", "connection", Names::of::<Connection>()),
         ("message", "body", Names::of::<Body>()),
+        ("websocket", "relay", Names::of::<Relay>()),
+        ("websocket", "group", Names::of::<Group>()),
         ("ip", "networks", Names::of::<Networks>()),
         ("http", "http-response", Names::of::<crate::http::Response>()),
         ("kv", "store", Names::of::<Store>()),
@@ -251,6 +253,12 @@ fn services_have_the_same_functions_on_both_sides() {
         let free = interface.functions.values().filter(is_free);
         wit.extend(free.map(|function| format!("{name}.{}", snake(function.item_name()))));
     }
+    // What these give is said by their names in Lua.
+    for (wit_name, lua_name) in [("websocket.open", "websocket.group"), ("websocket.find", "websocket.relay")]
+    {
+        assert!(wit.remove(wit_name), "{wit_name}");
+        wit.insert(lua_name.to_owned());
+    }
     let (_, _) = super::run("");
     let plugin = super::load("local names = {} for name, value in weir do if type(value) == 'table' then for f in value do table.insert(names, name .. '.' .. f) end end end return { on_request = function(req) req.headers:set('names', table.concat(names, ' ')) end }").expect("it loads");
     let mut x = super::exchange();
@@ -270,10 +278,22 @@ fn hooks_have_the_same_names_on_both_sides() {
         let (_, interface) = found.expect("there is one");
         interface.functions.keys().map(|name| snake(name)).collect::<Vec<_>>()
     };
-    let interfaces = ["connect-hooks", "http-hooks", "tick-hooks"];
+    let interfaces = ["connect-hooks", "http-hooks", "websocket-hooks", "migrate-hooks", "tick-hooks"];
     let mut wit: BTreeSet<String> = interfaces.into_iter().flat_map(functions).collect();
+    assert!(wit.remove("save"), "in Lua it is ctx, without a hook");
     wit.extend(["on_load", "config", "tick_every"].map(str::to_owned));
-    assert_eq!(wit, crate::plugin::KNOWN.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(wit, crate::functions::KNOWN.iter().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn frames_have_the_same_fields_on_both_sides() {
+    let resolve = package();
+    let (_, types) =
+        resolve.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some("types")).expect("there is one");
+    let TypeDefKind::Record(frame) = &resolve.types[types.types["frame"]].kind else { panic!("no record") };
+    let wit: BTreeSet<String> = frame.fields.iter().map(|field| snake(&field.name)).collect();
+    assert_eq!(wit, Names::of_part(Part::Frame));
+    assert_eq!(wit, Names::of_part(Part::Message));
 }
 
 #[test]

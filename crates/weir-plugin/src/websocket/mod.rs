@@ -189,6 +189,27 @@ impl Opcode {
     }
 }
 
+impl FrameVerdict {
+    /// What is carried out on a message or a whole control frame of this opcode: what cannot go on in its place is a
+    /// failure. (In a fragment a text may end within a character, so that only the whole tells.)
+    #[must_use]
+    pub fn checked(self, opcode: Opcode) -> Self {
+        match self {
+            FrameVerdict::Replace(data) => match opcode.check(&data) {
+                Ok(()) => FrameVerdict::Replace(data),
+                Err(_) if opcode == Opcode::Text => {
+                    FrameVerdict::Fail("what it returned in the place of a text is not UTF-8".to_owned())
+                }
+                Err(error) => FrameVerdict::Fail(format!(
+                    "what it returned in the place of a {}: {error}",
+                    opcode.name()
+                )),
+            },
+            other => other,
+        }
+    }
+}
+
 /// The most bytes of a ping, a pong, or a close code with its reason (RFC 6455, section 5.5).
 pub const MOST_CONTROL: usize = 125;
 
@@ -263,6 +284,18 @@ mod tests {
         assert_eq!(Opcode::Ping.check(&[0; 126]), Err(Error::TooLarge(125)));
         assert_eq!(Opcode::Binary.check(&[0xff; 126]), Ok(()));
         assert!(Opcode::Text.check(&[0xff]).is_err_and(|error| error.to_string().contains("UTF-8")));
+    }
+
+    #[test]
+    fn what_may_go_on_in_the_place_of_a_message() {
+        let replace = |bytes: &[u8]| FrameVerdict::Replace(Bytes::copy_from_slice(bytes));
+        assert_eq!(replace(b"\xff").checked(Opcode::Binary), replace(b"\xff"));
+        for (bytes, opcode, expected) in
+            [(&[0xff][..], Opcode::Text, "not UTF-8"), (&[0; 126], Opcode::Ping, "125")]
+        {
+            let FrameVerdict::Fail(text) = replace(bytes).checked(opcode) else { panic!("{opcode:?}") };
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]

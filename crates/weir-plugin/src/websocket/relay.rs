@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CloseReason, Direction, Opcode};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The longest name of a group, in bytes.
 pub const LONGEST_GROUP: usize = 128;
@@ -60,4 +60,17 @@ pub struct RelayLimits {
     pub max_age: Option<Duration>,
     /// A ping goes to the client where it was silent for so long.
     pub ping_interval: Option<Duration>,
+}
+
+impl RelayLimits {
+    /// Whether there can be such bounds.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where no message has room.
+    pub fn check(&self) -> Result<()> {
+        match self.max_message {
+            Some(0) => Err(Error::invalid("`max_message` is at least one byte")),
+            _ => Ok(()),
+        }
+    }
 }

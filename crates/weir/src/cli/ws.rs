@@ -208,7 +208,18 @@ impl Lines {
 
 /// As people read it.
 fn table(listed: &Listed) -> String {
-    let head = ["ID", "ROUTE", "CLIENT", "OPEN", "IDLE", "READ", "FRAMES UP/DOWN", "BYTES UP/DOWN", "GENERATION", "GROUPS"];
+    let head = [
+        "ID",
+        "ROUTE",
+        "CLIENT",
+        "OPEN",
+        "IDLE",
+        "READ",
+        "FRAMES UP/DOWN",
+        "BYTES UP/DOWN",
+        "GENERATION",
+        "GROUPS",
+    ];
     let head = head.map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(listed.relays.iter().map(row)).collect();
     let mut widths = [0; 10];

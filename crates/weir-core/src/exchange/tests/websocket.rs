@@ -195,6 +195,18 @@ async fn no_2xx_opens_a_websocket_that_is_none() {
 }
 
 #[tokio::test]
+async fn a_websocket_of_a_length_is_none() {
+    let mut origin = Origin::start(Speaks::Http2).await;
+    let mut server = Running::new(&origin);
+    for client in BOTH {
+        assert_eq!(server.ask(client, "/length").await.status, 502, "{client:?}");
+        assert_eq!(server.logged().await.0.reason, Some(Kind::UpstreamInvalid));
+        origin.asked().await;
+        assert_eq!(origin.told().await, Told::Ended(Some(Reason::INTERNAL_ERROR)), "tried once");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_handshake_is_refused() {
     let origin = Origin::start(Speaks::Http1).await;
     let mut server = Running::new(&origin);

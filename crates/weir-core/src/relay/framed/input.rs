@@ -58,13 +58,6 @@ impl Input {
         }
     }
 
-    /// Everything that is held.
-    pub(super) fn take(&mut self) -> Bytes {
-        let bytes = Bytes::copy_from_slice(self.bytes());
-        *self = Input::default();
-        bytes
-    }
-
     /// Reads once, when all that was looked at is let go of. There will be room for a frame of `wanted` bytes, which grows
     /// with what has come of it. 0: the side has ended.
     pub(super) fn poll_read(

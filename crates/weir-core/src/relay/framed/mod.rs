@@ -168,6 +168,11 @@ impl Framed {
         self.note_watch();
     }
 
+    /// It ends: a plugin failed that must not be left out.
+    pub(crate) fn fail(&mut self) {
+        self.close_both(1011, "", ClosedBy::Weir, End::PluginFailed);
+    }
+
     /// It stays with the plugins that it has.
     pub(crate) fn stay(&mut self) {
         self.moving = false;
@@ -293,9 +298,7 @@ impl Framed {
             Event::Verdict(close) => {
                 self.close_both(close.code(), close.reason(), ClosedBy::Plugin, End::Closed);
             }
-            Event::Failed => {
-                self.close_both(1011, "", ClosedBy::Weir, End::PluginFailed);
-            }
+            Event::Failed => self.fail(),
             Event::Violation(violation) => self.on_violation(direction, violation),
             Event::Ended => {
                 self.on_end(direction, End::Failed(std::io::ErrorKind::UnexpectedEof.into(), by_client))
@@ -475,12 +478,6 @@ impl Framed {
     async fn depart(&mut self) {
         let (client, upstream) = (depart(&mut self.client, None), depart(&mut self.upstream, None));
         let _ = timeout(LINGER, async { tokio::join!(client, upstream) }).await;
-    }
-
-    /// Both sides and what was read of them, to go on unread.
-    pub(crate) fn into_parts(mut self) -> ((Stream, Stream), (Bytes, Bytes), Control) {
-        let head = (self.up.take_input(), self.down.take_input());
-        ((self.client, self.upstream), head, self.control)
     }
 }
 

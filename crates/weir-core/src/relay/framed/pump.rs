@@ -96,7 +96,6 @@ struct About {
     /// Where it is in the input, with its header.
     raw: Range<usize>,
     size: u64,
-    sequence: u64,
 }
 
 /// A message that is being put together.
@@ -275,11 +274,6 @@ impl Pump {
     /// The answer to this ping is awaited from the sender.
     pub(super) fn awaits(&mut self, data: Bytes) {
         self.awaited = Some(data);
-    }
-
-    /// Takes what has not gone through it yet, to have it go on unread: bytes of the input.
-    pub(super) fn take_input(&mut self) -> Bytes {
-        self.input.take()
     }
 
     /// Carries frames until something comes that concerns the other direction. Once it is closed, it only writes.
@@ -531,7 +525,7 @@ impl Pump {
             compressed,
             size: head.length,
         };
-        let about = About { part, raw, size: head.length, sequence: self.frames };
+        let about = About { part, raw, size: head.length };
         if !around.talkers.watch.frames {
             return self.settled(about, Outcome::Forward(frame, false), Stage::Frames, around);
         }
@@ -672,7 +666,7 @@ impl Pump {
                 return Ok(());
             };
             let message = Frame { sequence: self.messages, ..frame };
-            let about = About { sequence: self.messages, raw: about.raw.clone(), ..*about };
+            let about = About { raw: about.raw.clone(), ..*about };
             return self.ask_message(message, about, changed, around);
         }
         let mut message = match self.message.take() {
@@ -709,7 +703,7 @@ impl Pump {
             size: message.size,
         };
         let changed = message.raw.is_none();
-        let about = About { part: about.part, raw: 0..0, size: message.size, sequence: self.messages };
+        let about = About { part: about.part, raw: 0..0, size: message.size };
         self.message = Some(message);
         self.ask_message(frame, about, changed, around)
     }

@@ -17,6 +17,7 @@ pub(crate) struct Talkers {
 }
 
 /// A plugin on a relay.
+#[derive(Clone)]
 pub(crate) struct Talker {
     pub(crate) running: Rc<Running>,
     pub(crate) talk: Rc<dyn Talk>,
@@ -61,6 +62,11 @@ impl Talkers {
             send: any(|watch| watch.send),
         };
         Talkers { list, whose, watch }
+    }
+
+    /// The plugin of this name.
+    pub(crate) fn of(&self, name: &str) -> Option<&Talker> {
+        self.list.iter().find(|talker| talker.running.name == name)
     }
 
     /// Asks all that want to see it, up to the first that does not let it go on.

@@ -5,8 +5,8 @@ fn headers(values: &str) -> HeaderMap {
     lines.map(|line| (SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_str(line).unwrap())).collect()
 }
 
-fn settings(takeover: bool, window_bits: u8) -> Settings {
-    Settings { takeover, window_bits, ..Settings::default() }
+fn settings(takeover: bool, window_bits: u8) -> Deflate {
+    Deflate { takeover, window_bits, ..Deflate::default() }
 }
 
 /// An agreement in short: what the client does, what the server does; `+` with takeover.
@@ -82,7 +82,7 @@ fn what_is_declined() {
         "permessage-deflate permessage-deflate",
         "permessage-deflate\n\"",
     ] {
-        assert_eq!(accept(&headers(offer), &Settings::default()), None, "{offer}");
+        assert_eq!(accept(&headers(offer), &Deflate::default()), None, "{offer}");
     }
 }
 

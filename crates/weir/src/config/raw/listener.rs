@@ -134,7 +134,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2 {
-    /// Requests at once on one connection.
+    /// Requests and WebSockets at once on one connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
     /// Flow-control window of a request: bytes of its body under way.

@@ -19,7 +19,8 @@ pub struct Upstream {
     pub hash: Option<Text<HashKey>>,
     /// With `balance = "sticky"`, the cookie.
     pub sticky: Sticky,
-    /// What is spoken: "http1", "http2" or "auto" (over TLS what both speak, else HTTP/1.1).
+    /// What is spoken: "http1", "http2" or "auto" (over TLS what both speak, else HTTP/1.1). WebSockets go over HTTP/1.1 with
+    /// "auto", and with "http2" over HTTP/2 if the servers take them there (RFC 8441).
     pub protocol: Protocol,
     /// TLS to the servers: true, or a table of settings.
     pub tls: UpstreamTls,

@@ -174,7 +174,7 @@ pub(super) enum Told {
     Ended(Option<Reason>),
 }
 
-/// An upstream. By the path it says no (`/refuse`), has had enough of its first connection (`/again`), or answers as if
+/// An upstream. By the path it says no (`/refuse`), says yes with a length (`/length`, on HTTP/2), has had enough of its first connection (`/again`), or answers as if
 /// nothing had been asked for (`/ignore`). Else it talks back until the end, and then says `bye` (`/echo`); says all that
 /// it has to say first (`/leave`); stays when the client has left (`/stay`); resets the stream after what it heard first
 /// (`/reset`).
@@ -267,7 +267,11 @@ async fn serve_http2(socket: TcpStream, tell: UnboundedSender<Told>, connects: b
             respond.send_reset(Reason::REFUSED_STREAM);
             continue;
         }
-        let response = Response::builder().header("sec-websocket-protocol", "b").body(()).unwrap();
+        let mut response = Response::builder().header("sec-websocket-protocol", "b");
+        if path == "/length" {
+            response = response.header("content-length", 5);
+        }
+        let response = response.body(()).unwrap();
         let sends = respond.send_response(response, false).unwrap();
         let (peer, tell) = (Peer::on(sends, receives), tell.clone());
         tokio::spawn(async move { talk(peer, &path, tell).await });

@@ -1,0 +1,248 @@
+//! WebSockets whose frames are read: the plugins of the exchange on its relay, and how they go over to those of another
+//! generation.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use weir_plugin::websocket::Watch;
+use weir_plugin::{Held, Hooks, OnFailure, Phase, Talk, WebSocket};
+
+use super::chain::Link;
+use super::compression::Compression;
+use super::{Chain, Tally, Whose, bounded};
+use crate::instances::Running;
+use crate::net::Stream;
+use crate::relay::framed::{Ended, Framed, Next, Talker, Talkers};
+use crate::relay::{self, Carried, Control, End, Farewell};
+use crate::route::CompiledRoute;
+use crate::spec;
+use crate::worker::Worker;
+
+/// A WebSocket that has been agreed on by both sides.
+pub(super) struct Relayed {
+    pub(super) client: Stream,
+    pub(super) upstream: Stream,
+    /// What was read already of each (client, upstream).
+    pub(super) head: (Bytes, Bytes),
+    pub(super) compression: Compression,
+    pub(super) settings: spec::WebSocket,
+    pub(super) control: Control,
+}
+
+/// Relays until an end. Plugins are told of the begin and the end.
+pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
+    let Relayed { client, upstream, head, compression, settings, control } = relayed;
+    let ws = Rc::new(as_seen(tally, &control));
+    tally.x.phase = Phase::Ended;
+    let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
+    let failed = opened.is_none();
+    let talkers = opened.unwrap_or_else(|| Talkers::new(Vec::new(), Whose::of(&tally.x)));
+    let wanted = failed || settings.reads_frames || talkers.watch.is_any();
+    if !wanted && compression.is_transparent() {
+        if let Some(live) = control.live() {
+            live.pass();
+        }
+        drop((talkers, ws));
+        let idle = settings.idle_timeout;
+        return relay::relay(client, upstream, head, idle, Farewell::WebSocket, control).await;
+    }
+    let agreements = compression.agreements;
+    let mut framed =
+        Box::new(Framed::new((client, upstream), &head, agreements, &settings, talkers, control));
+    drop((head, settings));
+    if failed {
+        framed.fail();
+    }
+    loop {
+        match framed.run().await {
+            Next::Migrate => Box::pin(migrate(tally, &ws, &mut framed)).await,
+            Next::Ended(Ended { carried, end, closed }) => {
+                let talkers = framed.talkers().clone();
+                // It is in no list and no group any more when plugins are told.
+                drop(framed);
+                Box::pin(talkers.end(&closed)).await;
+                return (carried, end);
+            }
+        }
+    }
+}
+
+/// The relay as plugins see it.
+fn as_seen(tally: &Tally, control: &Control) -> WebSocket {
+    let x = &tally.x;
+    let subprotocol = x.response_headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    WebSocket {
+        relay: control.handle(),
+        route: x.route.clone(),
+        request_id: x.request_id.to_str().unwrap_or_default().into(),
+        client_ip: x.client.map(|ip| ip.to_string()).unwrap_or_default().into(),
+        subprotocol: subprotocol.map(Into::into),
+    }
+}
+
+/// Goes over to the newest generation, if that can be.
+async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) {
+    let Some(worker) = Worker::current() else { return framed.stay() };
+    let newest = worker.snapshot();
+    if newest.generation == tally.snapshot.generation {
+        return framed.stay();
+    }
+    let routes = newest.router.routes();
+    let route = routes.iter().find(|route| *route.spec.name == *tally.x.route);
+    let Some((route, settings)) = route.and_then(|route| Some((route, route.spec.websocket.as_ref()?)))
+    else {
+        return framed.stay();
+    };
+    let talkers = framed.talkers().clone();
+    match tally.chain.succeed(&worker, route, &mut tally.x, ws, &talkers).await {
+        Ok(talkers) => {
+            framed.control().moved(route.clone(), newest.generation);
+            framed.go_on(talkers, settings);
+            tally.snapshot = newest;
+        }
+        Err(message) => {
+            let (route, request_id) = (&*tally.x.route, &tally.x.request_id);
+            let generation = tally.snapshot.generation;
+            tracing::warn!(
+                route,
+                ?request_id,
+                generation,
+                "a WebSocket stays with its generation: {message}"
+            );
+            framed.stay();
+        }
+    }
+}
+
+/// What a plugin wants of a relay where it does not say.
+fn all(hooks: &Hooks) -> Watch {
+    Watch { frames: hooks.frame, messages: hooks.message, send: true }
+}
+
+/// A plugin that goes on with a relay, in the chain of another generation.
+enum Successor {
+    /// The one that is there already.
+    Same,
+    /// Another, which has taken over its state, where it has any.
+    Other(Link, Option<Talker>),
+}
+
+impl Chain {
+    /// Whether a plugin wants to see frames, or to send some.
+    pub(super) fn wants_relay(&self) -> bool {
+        self.0.iter().any(|link| link.running.hooks.is_for_relays())
+    }
+
+    /// Runs `on_websocket` in order. `None`: a plugin failed that must not be left out.
+    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> Option<Talkers> {
+        let whose = Whose::of(x);
+        let mut talkers = Vec::new();
+        for link in self.0.iter_mut().filter(|link| link.running.hooks.is_for_relays()) {
+            match link.on_websocket(x, ws).await {
+                Ok(talker) => talkers.extend(talker),
+                Err(message) => link.running.failed(&whose, "on_websocket", message).ok()?,
+            }
+        }
+        Some(Talkers::new(talkers, whose))
+    }
+
+    /// Becomes the chain of a route of a newer generation, with what its plugins have kept of the relay.
+    ///
+    /// # Errors
+    /// Why a plugin does not take over; nothing has changed then.
+    async fn succeed(
+        &mut self,
+        worker: &Worker,
+        route: &Arc<CompiledRoute>,
+        x: &mut Held,
+        ws: &Rc<WebSocket>,
+        before: &Talkers,
+    ) -> Result<Talkers, String> {
+        let mut successors = Vec::with_capacity(route.spec.plugins.len());
+        for plugin in &route.spec.plugins {
+            let running = match worker.instances.get(plugin).await {
+                Ok(running) => running,
+                Err(_) if plugin.policy().on_failure == OnFailure::Open => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            let known = self.0.iter().position(|link| Rc::ptr_eq(&link.running, &running));
+            successors.push(match known {
+                Some(_) => (Successor::Same, running),
+                None => {
+                    let saved = before.of(&running.name);
+                    let name = running.name.clone();
+                    let (link, talker) = Link::take_over(&running, x, ws, saved)
+                        .await
+                        .map_err(|message| format!("plugin {name}: {message}"))?;
+                    (Successor::Other(link, talker), running)
+                }
+            });
+        }
+        let mut old: Vec<_> = std::mem::take(&mut self.0).into_vec();
+        let (mut links, mut talkers) = (Vec::new(), Vec::new());
+        for (successor, running) in successors {
+            match successor {
+                Successor::Other(link, talker) => {
+                    links.push(link);
+                    talkers.extend(talker);
+                }
+                Successor::Same => {
+                    talkers.extend(before.of(&running.name).cloned());
+                    if let Some(at) = old.iter().position(|link| Rc::ptr_eq(&link.running, &running)) {
+                        links.push(old.swap_remove(at));
+                    }
+                }
+            }
+        }
+        self.0 = links.into();
+        Ok(Talkers::new(talkers, Whose::of(x)))
+    }
+}
+
+impl Link {
+    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> Result<Option<Talker>, String> {
+        let has = all(&self.running.hooks);
+        let watch = match self.running.hooks.websocket {
+            true => bounded(&self.running, self.visit.on_websocket(x, ws, has)).await.flatten()?,
+            false => has,
+        };
+        Ok(talker(&self.running, self.visit.talk(ws), watch))
+    }
+
+    /// A plugin of a newer generation, with what the one before it has saved. One that is new there begins as on a new
+    /// relay.
+    async fn take_over(
+        running: &Rc<Running>,
+        x: &mut Held,
+        ws: &Rc<WebSocket>,
+        before: Option<&Talker>,
+    ) -> Result<(Link, Option<Talker>), String> {
+        let visit = running.instance.clone().visit();
+        let mut link = Link { running: running.clone(), visit };
+        if !running.hooks.is_for_relays() {
+            return Ok((link, None));
+        }
+        let Some(before) = before else {
+            let talker = link.on_websocket(x, ws).await?;
+            return Ok((link, talker));
+        };
+        let saved = bounded(&before.running, before.talk.save()).await.flatten()?;
+        let has = all(&running.hooks);
+        let watch = bounded(running, link.visit.on_migrate(x, ws, saved, has)).await.flatten()?;
+        let talker = talker(running, link.visit.talk(ws), watch);
+        Ok((link, talker))
+    }
+}
+
+/// A plugin on a relay. It gets no more than it has hooks for.
+fn talker(running: &Rc<Running>, talk: Option<Rc<dyn Talk>>, watch: Watch) -> Option<Talker> {
+    let has = all(&running.hooks);
+    let watch = Watch {
+        frames: watch.frames && has.frames,
+        messages: watch.messages && has.messages,
+        send: watch.send,
+    };
+    Some(Talker { running: running.clone(), talk: talk?, watch })
+}
