@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::Value;
-use weir_tests::{PATIENCE, RawClient, Weir};
+use weir_tests::process::Process;
+use weir_tests::{PATIENCE, RawClient, Weir, weir};
 
 use crate::live::{change, echo, handshake, is_told};
 
@@ -83,4 +84,52 @@ fn relays_are_listed_and_closed() {
     weir.ask(&["ws", "close", "--all"]);
     assert!(bytes.rest().is_empty());
     listed(&weir, &[], |listed| listed["total"] == 0);
+}
+
+/// A masked text frame of a client, with a key of zeros.
+fn text(data: &str) -> Vec<u8> {
+    let length = u8::try_from(data.len()).ok().filter(|length| *length < 126).expect("a short text");
+    [&[0x81, 0x80 | length, 0, 0, 0, 0], data.as_bytes()].concat()
+}
+
+#[test]
+fn who_looks_at_a_relay_sees_what_the_route_says() {
+    let mut weir = Weir::start(
+        "workers = 2\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"chat\"\nupstream = \"demo\"\n\
+         websocket = { tap = { max_bytes = \"20B\", redact = \"secret=[a-z]+\" } }\n\
+         [upstreams.demo]\nendpoints = [\"demo:\"]\n",
+    );
+    let mut chat = handshake(&weir, "/ws");
+    let all = listed(&weir, &[], |listed| listed["total"] == 1);
+    assert_eq!(all["relays"][0]["kind"], "frames", "{all:#}");
+    let id = all["relays"][0]["id"].to_string();
+    let config = weir.folder().join("weir.toml");
+    let arguments = ["ws", "tap", &id, "--config", config.to_str().expect("a plain name")];
+    let mut people = Process::start("tap", &mut weir::command(&arguments));
+    people.line("that it looks", |line| line.contains("looking at").then_some(()));
+    let second = weir.ask(&["ws", "tap", &id]);
+    assert!(second.stderr.contains("409") && second.stderr.contains("already"), "{second:?}");
+
+    let data = "a secret=abc and\u{1b}[2J more";
+    chat.send(text(data));
+    assert_eq!(chat.take(2 + data.len()), [&[0x81, 25], data.as_bytes()].concat());
+    for way in ["to upstream", "to client"] {
+        let shown = people.line(way, |line| line.contains(way).then(|| line.to_owned()));
+        assert!(shown.contains("text") && shown.contains("25 B"), "{shown}");
+        assert!(shown.ends_with("  a *** and\\u001b[2J"), "{shown}");
+    }
+    let counted = listed(&weir, &["--id", &id], |listed| listed["relays"][0]["frames"]["to_client"] == 1);
+    assert_eq!(counted["relays"][0]["frames"]["to_upstream"], 1, "{counted:#}");
+    let status = weir.ask_json(&["status"]);
+    assert_eq!(status["relay_kinds"], serde_json::json!({ "frames": 1 }), "{status:#}");
+
+    let close = ["ws", "close", "--id", &id, "--code", "4001", "--reason", "go"];
+    assert_eq!(weir.ask(&close).stdout, "1 is told to end\n");
+    assert_eq!(chat.take(6), b"\x88\x04\x0f\xa1go");
+    chat.send(b"\x88\x82\0\0\0\0\x0f\xa1");
+    people.line("the end", |line| line.contains("has ended").then_some(()));
+    assert_eq!(people.wait().code(), Some(0));
+    weir.wait_for_status("the end", |status| status["relays"] == 0);
+    assert_eq!(weir.terminate().code(), Some(0));
 }
