@@ -111,6 +111,7 @@ impl Sequence {
     }
 
     /// Whether a message has begun and not ended.
+    #[cfg(test)]
     pub(crate) fn is_inside_message(&self) -> bool {
         self.message.is_some()
     }
