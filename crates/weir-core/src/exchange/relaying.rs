@@ -243,7 +243,8 @@ fn talker(running: &Rc<Running>, talk: Option<Rc<dyn Talk>>, watch: Watch) -> Op
     let watch = Watch {
         frames: watch.frames && has.frames,
         messages: watch.messages && has.messages,
-        send: watch.send,
+        // Whatever it is.
+        send: watch.is_any(),
     };
     Some(Talker { running: running.clone(), talk: talk?, watch })
 }

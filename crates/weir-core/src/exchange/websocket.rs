@@ -65,7 +65,7 @@ pub(crate) struct Switch {
 /// What came of a handshake with an upstream.
 pub(super) enum Opened {
     /// It agreed.
-    Agreed(Agreed),
+    Agreed(Box<Agreed>),
     /// It answered something else.
     Refused(Response<Body>),
 }
@@ -154,7 +154,8 @@ pub(super) async fn open(
     tally.connected();
     let agree = |mut headers: HeaderMap, upstream: (Stream, Bytes)| {
         let compression = asking.map(|asking| asking.settle(&mut headers)).transpose()?;
-        Ok(Opened::Agreed(Agreed { headers, upstream, route: route.clone(), settings, compression }))
+        let route = route.clone();
+        Ok(Opened::Agreed(Box::new(Agreed { headers, upstream, route, settings, compression })))
     };
     let stream = match way {
         Way::Http1(stream) => stream,
@@ -212,8 +213,8 @@ fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
 }
 
 impl Switch {
-    pub(super) fn new(session: &Session, mut tally: Tally, agreed: Agreed) -> Self {
-        let Agreed { mut headers, upstream, route, settings, compression } = agreed;
+    pub(super) fn new(session: &Session, mut tally: Tally, agreed: Box<Agreed>) -> Self {
+        let Agreed { mut headers, upstream, route, settings, compression } = *agreed;
         if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
             headers.append(SET_COOKIE, cookie);
         }
