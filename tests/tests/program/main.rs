@@ -19,6 +19,7 @@ mod stop;
 mod supervised;
 mod timers;
 mod upgrade;
+mod websockets;
 
 use std::net::SocketAddr;
 

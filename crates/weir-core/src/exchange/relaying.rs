@@ -60,6 +60,7 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
             Next::Migrate => Box::pin(migrate(tally, &ws, &mut framed)).await,
             Next::Ended(Ended { carried, end, closed }) => {
                 let talkers = framed.talkers().clone();
+                framed.control().closed(closed.code);
                 // It is in no list and no group any more when plugins are told.
                 drop(framed);
                 Box::pin(talkers.end(&closed)).await;

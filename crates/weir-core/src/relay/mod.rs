@@ -2,7 +2,7 @@
 //!
 //! In reading order: this file (both directions, time, orders), `registry` (which relays there are, and what they are
 //! told), `live` and `groups` (what plugins and other relays ask of those whose frames are read), `lent` (how they
-//! get at them), `tap` (what operators see), `framed`
+//! get at them), `tap` and `totals` (what operators see), `framed`
 //! (relays whose frames are read), `flow` (one direction), `buffer` and `pipe` (what bytes are in while they wait).
 
 mod buffer;
@@ -16,6 +16,7 @@ mod registry;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -37,6 +38,7 @@ pub use lent::WorkerRelays;
 pub use registry::Held;
 pub(crate) use registry::{Carrier, Control, Entering, Order, Registry};
 pub use tap::{Passed, RelayFilter, RelayInfo, RelayKind, TapError, Tapped};
+pub use totals::Totals;
 
 /// How long the other side has to take a farewell and close.
 const LINGER: Duration = Duration::from_millis(500);
