@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mlua::{Lua, LuaString, Table, Value};
 use weir_plugin::Reply;
@@ -56,6 +58,8 @@ pub(super) fn read(told: &Value) -> Result<Conversation> {
     let asked = &mut handshake.headers;
     asked.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     asked.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    asked.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    asked.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
     if let Some(protocol) = &protocol {
         asked.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
     }

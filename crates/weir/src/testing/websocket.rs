@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
 
     fn has(&self) -> Watch {
         let hooks = self.exchange.plugin.hooks();
-        Watch { frames: hooks.frame, messages: hooks.message }
+        Watch { frames: hooks.frame, messages: hooks.message, send: true }
     }
 
     async fn begin(&mut self) {
