@@ -515,10 +515,9 @@ impl Closing {
 impl Bounds {
     fn new(settings: &spec::WebSocket) -> Self {
         let frames = &settings.frames;
-        let jitter = 1.0 - settings.max_age_jitter.clamp(0.0, 1.0) * fastrand::f64();
         Bounds {
             idle: settings.idle_timeout,
-            age: settings.max_age.mul_f64(jitter),
+            age: settings.age(),
             close: frames.close_timeout,
             ping_interval: frames.ping_interval,
             ping_timeout: frames.ping_timeout,
