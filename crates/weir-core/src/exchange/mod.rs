@@ -182,7 +182,7 @@ pub(crate) fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
 
 enum Done {
     Respond(Response<Body>),
-    Switch(websocket::Agreed),
+    Switch(Box<websocket::Agreed>),
 }
 
 async fn exchange(

@@ -17,7 +17,6 @@ use crate::net::Stream;
 use crate::relay::framed::{Ended, Framed, Next, Talker, Talkers};
 use crate::relay::{self, Carried, Control, End, Farewell};
 use crate::route::CompiledRoute;
-use crate::spec;
 use crate::worker::Worker;
 
 /// A WebSocket that has been agreed on by both sides.
@@ -27,13 +26,14 @@ pub(super) struct Relayed {
     /// What was read already of each (client, upstream).
     pub(super) head: (Bytes, Bytes),
     pub(super) compression: Compression,
-    pub(super) settings: spec::WebSocket,
+    pub(super) route: Arc<CompiledRoute>,
     pub(super) control: Control,
 }
 
 /// Relays until an end. Plugins are told of the begin and the end.
 pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
-    let Relayed { client, upstream, head, compression, settings, control } = relayed;
+    let Relayed { client, upstream, head, compression, route, control } = relayed;
+    let settings = route.spec.websocket.clone().unwrap_or_default();
     let ws = Rc::new(as_seen(tally, &control));
     tally.x.phase = Phase::Ended;
     let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
@@ -45,13 +45,13 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
             live.pass();
         }
         drop((talkers, ws));
-        let idle = settings.idle_timeout;
-        return relay::relay(client, upstream, head, idle, Farewell::WebSocket, control).await;
+        let times = (settings.idle_timeout, settings.age());
+        return relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await;
     }
     let agreements = compression.agreements;
     let mut framed =
         Box::new(Framed::new((client, upstream), &head, agreements, &settings, talkers, control));
-    drop((head, settings));
+    drop((head, settings, route));
     if failed {
         framed.fail();
     }
@@ -243,7 +243,8 @@ fn talker(running: &Rc<Running>, talk: Option<Rc<dyn Talk>>, watch: Watch) -> Op
     let watch = Watch {
         frames: watch.frames && has.frames,
         messages: watch.messages && has.messages,
-        send: watch.send,
+        // Whatever it is.
+        send: watch.is_any(),
     };
     Some(Talker { running: running.clone(), talk: talk?, watch })
 }

@@ -118,8 +118,8 @@ pub enum Farewell {
     WebSocket,
 }
 
-/// Carries bytes both ways until both sides have closed, nothing passes for `idle` (zero: no bound), or there is an
-/// order to end. A side that closes for writing is closed for writing on the other (half-close). While no
+/// Carries bytes both ways until both sides have closed, nothing passes for `idle`, `age` is over (zero: no bound), or there
+/// is an order to end. A side that closes for writing is closed for writing on the other (half-close). While no
 /// bytes wait it holds neither buffer nor pipe. `head` are bytes already read from each side (client, upstream).
 ///
 /// The future is small; give it a task of its own ([`crate::worker::Worker::spawn_for`]), so that what came before
@@ -128,7 +128,7 @@ pub(crate) fn relay(
     client: Stream,
     upstream: Stream,
     head: (Bytes, Bytes),
-    idle: Duration,
+    (idle, age): (Duration, Duration),
     farewell: Farewell,
     control: Control,
 ) -> impl Future<Output = (Carried, End)> {
@@ -138,6 +138,7 @@ pub(crate) fn relay(
         up: Flow::new(head.0),
         down: Flow::new(head.1),
         idle,
+        until: Some(age).filter(|age| !age.is_zero()).and_then(|age| Instant::now().checked_add(age)),
         passed: Instant::now(),
         timer: None,
         control,
@@ -153,6 +154,7 @@ pub(crate) fn relay(
                 Some(GOING_AWAY)
             }
             End::Reloaded | End::Ordered => Some(SERVICE_RESTART),
+            End::Aged => Some(GOING_AWAY),
             _ => None,
         };
         if let Some(code) = code.filter(|_| farewell == Farewell::WebSocket) {
@@ -179,6 +181,8 @@ struct Relay {
     up: Flow,
     down: Flow,
     idle: Duration,
+    /// When it is as old as it may be.
+    until: Option<Instant>,
     /// When the last byte passed.
     passed: Instant,
     /// Armed for the end of the idle time as it was when it last fired: a message does not touch it.
@@ -219,24 +223,23 @@ impl Relay {
         if self.up.has_ended() && self.down.has_ended() {
             return Poll::Ready(End::Closed);
         }
-        if self.idle.is_zero() {
-            return Poll::Pending;
-        }
-        if passed {
+        if passed && !self.idle.is_zero() {
             self.passed = Instant::now();
         }
-        self.poll_idle(cx, known)
+        self.poll_time(cx, known)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>, known: bool) -> Poll<End> {
-        let Some(at) = self.passed.checked_add(self.idle) else { return Poll::Pending };
+    fn poll_time(&mut self, cx: &mut Context<'_>, known: bool) -> Poll<End> {
+        let idle = Some(self.idle).filter(|idle| !idle.is_zero());
+        let idle = idle.and_then(|idle| self.passed.checked_add(idle));
+        let Some(at) = idle.into_iter().chain(self.until).min() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if known && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= at {
-                return Poll::Ready(End::Idle);
+                return Poll::Ready(if self.until == Some(at) { End::Aged } else { End::Idle });
             }
             timer.as_mut().reset(at);
         }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, mpsc};
 use weir_plugin::Plugin;
 use weir_plugin::websocket::{CloseReason, ClosedBy, Direction, Relay};
@@ -60,7 +59,8 @@ pub(crate) struct Entry {
     order: AtomicU8,
     /// Whether it is to go over to the newest generation.
     migrate: AtomicBool,
-    waker: AtomicWaker,
+    /// Who is told that something was asked of it, as often as that happens.
+    waker: Mutex<Option<Waker>>,
     /// When it is to end because of a reload, in milliseconds since the epoch; 0: not at all.
     due: AtomicU64,
     /// Whether its messages are put together.
@@ -163,7 +163,7 @@ impl Registry {
             generation: AtomicU64::new(generation),
             order: AtomicU8::new(0),
             migrate: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
             due: AtomicU64::new(0),
             messages: AtomicBool::new(false),
             passed,
@@ -370,7 +370,11 @@ impl Entry {
     }
 
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        // Not while it is locked: whoever is woken may run at once.
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(super) fn route_name(&self) -> Arc<str> {
@@ -510,9 +514,9 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Control {
-    /// To be woken when there is an order, or something is asked.
+    /// To be woken whenever there is an order, or something is asked, until another is registered.
     pub(super) fn register(&self, waker: &Waker) {
-        self.entry.waker.register(waker);
+        *self.entry.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
     /// What the relay is told, if anything.

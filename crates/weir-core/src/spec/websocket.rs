@@ -99,6 +99,13 @@ pub struct Tap {
     pub redact: Vec<regex::bytes::Regex>,
 }
 
+impl WebSocket {
+    /// How old one relay may become. Zero: no bound.
+    pub fn age(&self) -> Duration {
+        self.max_age.mul_f64(1.0 - self.max_age_jitter.clamp(0.0, 1.0) * fastrand::f64())
+    }
+}
+
 impl Default for WebSocket {
     fn default() -> Self {
         WebSocket {

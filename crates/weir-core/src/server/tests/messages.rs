@@ -10,6 +10,7 @@ use bytes::Bytes;
 use weir_plugin::native::Native;
 use weir_plugin::websocket::Opcode as PluginOpcode;
 use weir_plugin::websocket::{CloseReason, Closed, ClosedBy, Direction, Frame, FrameVerdict, Watch};
+use weir_plugin::{OnFailure, Policy};
 
 use super::*;
 use crate::relay::RelayFilter;
@@ -373,4 +374,64 @@ impl Peer {
         self.expect(&closing(code, ""));
         assert!(self.next().is_none() && other.next().is_none());
     }
+}
+
+#[test]
+fn more_than_fits_at_once_goes_on_to_its_end() {
+    let plugin = on_message(|message| FrameVerdict::Replace(message.data.repeat(1000).into()));
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    // All of them in one read.
+    let frames: Vec<u8> = (0..100).flat_map(|i| client.encoded(&text(&format!("{i:0100}")))).collect();
+    client.send_raw(&frames);
+    for i in 0..100 {
+        upstream.expect(&text(&format!("{i:0100}").repeat(1000)));
+    }
+}
+
+#[test]
+fn pieces_of_a_text_that_plugins_break_end_the_relay() {
+    let plugin = Native::new("breaks").on_frame(|frame, _| match frame.last {
+        true => FrameVerdict::Replace(Bytes::from_static(&[0xff])),
+        false => FrameVerdict::Forward,
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&piece(Opcode::Text, false, "a"));
+    client.send(&piece(Opcode::Continuation, true, "b"));
+    upstream.expect(&piece(Opcode::Text, false, "a"));
+    upstream.expect(&closing(1011, ""));
+    client.expect(&closing(1011, ""));
+    drop((client, upstream));
+    assert_eq!(server.running.seen().reason, Some(Kind::Plugin));
+}
+
+#[test]
+fn a_plugin_that_fails_ends_the_relay_or_is_left_out() {
+    for on_failure in [OnFailure::Closed, OnFailure::Open] {
+        let policy = Policy { on_failure, ..Policy::default() };
+        let plugin = on_message(|_| FrameVerdict::Fail("it did".to_owned())).policy(policy);
+        let server = Talking::with(plugin);
+        let (mut client, mut upstream) = server.open(None);
+        client.send(&text("a"));
+        match on_failure {
+            OnFailure::Closed => client.expect(&closing(1011, "")),
+            OnFailure::Open => upstream.expect(&text("a")),
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_what_a_hook_has_ended() {
+    let plugin = Native::new("ends").on_message(|_, ws| {
+        ws.relay.send(Direction::ToUpstream, PluginOpcode::Text, "before".into()).unwrap();
+        ws.relay.close(CloseReason::new(4002, "over").unwrap()).unwrap();
+        FrameVerdict::Forward
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&text("a"));
+    upstream.expect(&text("before"));
+    upstream.expect(&closing(4002, "over"));
+    client.expect(&closing(4002, "over"));
 }

@@ -151,6 +151,25 @@ fn what_is_idle_or_old_ends() {
 }
 
 #[test]
+fn one_whose_bytes_pass_unread_may_be_so_old_too() {
+    let server = Talking::new(
+        vec![],
+        bounded(|settings| {
+            settings.reads_frames = false;
+            settings.max_age = Duration::from_millis(50);
+        }),
+    );
+    let (mut client, mut upstream) = server.open(None);
+    client.send_raw(b"no frame");
+    let mut got = [0; 8];
+    upstream.stream.read_exact(&mut got).unwrap();
+    client.expect(&closing(1001, ""));
+    upstream.expect(&closing(1001, ""));
+    drop((client, upstream));
+    assert_eq!(server.running.seen().reason, Some(Kind::Idle));
+}
+
+#[test]
 fn a_side_that_does_not_answer_a_close_frame_is_cut() {
     let server =
         Talking::new(vec![], bounded(|settings| settings.frames.close_timeout = Duration::from_millis(50)));
