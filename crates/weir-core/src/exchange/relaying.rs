@@ -37,13 +37,10 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
     let ws = Rc::new(as_seen(tally, &control));
     tally.x.phase = Phase::Ended;
     let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
-    let failed = opened.is_none();
-    let talkers = opened.unwrap_or_else(|| Talkers::new(Vec::new(), Whose::of(&tally.x)));
+    let (talkers, failed) = opened;
     let wanted = failed || settings.reads_frames || talkers.watch.is_any();
     if !wanted && compression.is_transparent() {
-        if let Some(live) = control.live() {
-            live.pass();
-        }
+        control.pass();
         drop((talkers, ws));
         let times = (settings.idle_timeout, settings.age());
         return relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await;
@@ -136,23 +133,27 @@ impl Chain {
         self.0.iter().any(|link| link.running.hooks.is_for_relays())
     }
 
-    /// Runs `on_websocket` in order. `None`: a plugin failed that must not be left out.
-    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> Option<Talkers> {
+    /// Runs `on_websocket` in order. True: a plugin failed that must not be left out; those before it are told of the end.
+    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> (Talkers, bool) {
         let whose = Whose::of(x);
         let mut talkers = Vec::new();
         for link in self.0.iter_mut().filter(|link| link.running.hooks.is_for_relays()) {
             match link.on_websocket(x, ws).await {
                 Ok(talker) => talkers.extend(talker),
-                Err(message) => link.running.failed(&whose, "on_websocket", message).ok()?,
+                Err(message) => {
+                    if link.running.failed(&whose, "on_websocket", message).is_err() {
+                        return (Talkers::new(talkers, whose), true);
+                    }
+                }
             }
         }
-        Some(Talkers::new(talkers, whose))
+        (Talkers::new(talkers, whose), false)
     }
 
     /// Becomes the chain of a route of a newer generation, with what its plugins have kept of the relay.
     ///
     /// # Errors
-    /// Why a plugin does not take over; nothing has changed then.
+    /// Why a plugin does not take over; the chain is as it was then. (What hooks of others have done is done.)
     async fn succeed(
         &mut self,
         worker: &Worker,

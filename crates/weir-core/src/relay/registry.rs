@@ -555,6 +555,19 @@ impl Control {
         self.entry.code.store(code.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// From now on its frames pass unread.
+    pub(crate) fn pass(&self) {
+        if let Some(live) = &self.entry.live {
+            self.leave(live.pass());
+        }
+    }
+
+    fn leave(&self, groups: Vec<Arc<str>>) {
+        for group in groups {
+            self.registry.groups.remove(&group, self.entry.id);
+        }
+    }
+
     /// For plugins.
     pub(crate) fn handle(&self) -> Arc<dyn Relay> {
         self.registry.handle(self.entry.clone())
@@ -589,9 +602,7 @@ impl Drop for Control {
         table.ended.add(&ended);
         drop(table);
         if let Some(live) = &self.entry.live {
-            for group in live.end() {
-                self.registry.groups.remove(&group, self.entry.id);
-            }
+            self.leave(live.end());
         }
     }
 }

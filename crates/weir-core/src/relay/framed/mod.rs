@@ -164,6 +164,10 @@ impl Framed {
     pub(crate) fn go_on(&mut self, talkers: Talkers, settings: &spec::WebSocket) {
         self.talkers = Rc::new(talkers);
         self.bounds = Bounds::new(settings);
+        // What plugins have set for this one holds on.
+        if let Some(limits) = self.control.live().and_then(|live| live.limits()) {
+            self.bounds.set(&limits);
+        }
         self.tap.clone_from(&settings.frames.tap);
         self.show = None;
         self.apply_bounds();

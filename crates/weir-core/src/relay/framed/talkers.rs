@@ -168,9 +168,9 @@ impl Talkers {
         Event::Failed
     }
 
-    /// Tells all that the relay has ended.
+    /// Tells all that want something of the relay that it has ended.
     pub(crate) async fn end(&self, closed: &Closed) {
-        for talker in self.list.iter().filter(|talker| talker.running.hooks.close) {
+        for talker in self.list.iter().filter(|talker| talker.running.hooks.close && talker.watch.is_any()) {
             let told = bounded(&talker.running, talker.talk.on_close(closed.clone())).await.flatten();
             if let Err(message) = told {
                 talker.running.tell(&self.whose, "on_close", &message);
