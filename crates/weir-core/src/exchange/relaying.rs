@@ -38,10 +38,11 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
     tally.x.phase = Phase::Ended;
     let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
     let (talkers, failed) = opened;
-    let wanted = failed || settings.reads_frames || talkers.watch.is_any();
+    let asked = control.live().is_some_and(|live| live.is_wanted());
+    let wanted = failed || asked || settings.reads_frames || talkers.watch.is_any();
     if !wanted && compression.is_transparent() {
         control.pass();
-        drop((talkers, ws));
+        drop((talkers, ws, compression));
         let times = (settings.idle_timeout, settings.age());
         return relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await;
     }
@@ -99,6 +100,11 @@ async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) {
             framed.control().moved(route.clone(), newest.generation);
             framed.go_on(talkers, settings);
             tally.snapshot = newest;
+            let latest = worker.snapshot();
+            if latest.generation != tally.snapshot.generation {
+                // Published meanwhile: what it meant for the relay was meant for the one before.
+                worker.relays().reconcile_one(framed.control(), &latest);
+            }
         }
         Err(message) => {
             let (route, request_id) = (&*tally.x.route, &tally.x.request_id);

@@ -53,6 +53,8 @@ enum State {
     Open,
     /// Its frames pass unread.
     Passing,
+    /// It ends soon.
+    Closing,
     Ended,
 }
 
@@ -128,6 +130,22 @@ impl Live {
         self.inbox().limits.clone()
     }
 
+    /// Nothing more can be asked of it.
+    pub(crate) fn shut(&self) {
+        let mut inbox = self.inbox();
+        if inbox.state == State::Open {
+            inbox.state = State::Closing;
+        }
+    }
+
+    /// Whether something was asked of it that has to be done, or it was put into a group.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let inbox = self.inbox();
+        let Inbox { queues, close, limits, groups, .. } = &*inbox;
+        let waits = queues.iter().any(|queue| !queue.is_empty());
+        waits || close.is_some() || limits.is_some() || !groups.is_empty()
+    }
+
     /// From now on its frames pass unread. The groups that it was in.
     pub(super) fn pass(&self) -> Vec<Arc<str>> {
         let mut inbox = self.inbox();
@@ -188,6 +206,7 @@ impl Live {
         let mut inbox = self.inbox();
         match inbox.state {
             State::Open => {}
+            State::Closing => return Err(Error::Failed("the relay is being closed".to_owned())),
             State::Passing => return Err(Error::Failed("the frames of this relay pass unread".to_owned())),
             State::Ended => return Err(Error::Failed("the relay has ended".to_owned())),
         }
@@ -203,12 +222,15 @@ impl Live {
             if inbox.close.is_some() {
                 return Err(Error::Failed("the relay is being closed".to_owned()));
             }
+            if data.len() > most {
+                return Err(Error::TooLarge(most as u64));
+            }
             let Inbox { queues, bytes, close, .. } = inbox;
             let (Some(queue), Some(bytes)) = (queues.get_mut(index(to)), bytes.get_mut(index(to))) else {
                 return Ok(());
             };
             let more = *bytes + data.len() + OVERHEAD;
-            if more > most && !queue.is_empty() || data.len() > most {
+            if more > most && !queue.is_empty() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 if !self.drops.load(Ordering::Relaxed) {
                     queues.iter_mut().for_each(VecDeque::clear);

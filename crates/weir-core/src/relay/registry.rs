@@ -24,6 +24,9 @@ use crate::snapshot::Snapshot;
 use crate::spec::{self, OnReload, Reload};
 use crate::ws::states::TakeoverMemory;
 
+/// How long a relay of a generation that is one too many has to go over to the newest.
+const TO_MIGRATE: Duration = Duration::from_secs(10);
+
 /// All relays of a server, in a table a worker.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -470,7 +473,8 @@ impl<'a> Newer<'a> {
         let wait = match fate {
             None => Some(self.reload.grace),
             Some(Fate::Close) => Some(Duration::ZERO),
-            Some(Fate::Stay | Fate::Migrate) => (entry.generation() < self.oldest).then_some(Duration::ZERO),
+            Some(Fate::Migrate) => (entry.generation() < self.oldest).then_some(TO_MIGRATE),
+            Some(Fate::Stay) => (entry.generation() < self.oldest).then_some(Duration::ZERO),
         };
         let spread = fastrand::u64(0..=millis(self.reload.spread));
         let due = wait.map_or(0, |wait| now + millis(wait) + spread);
@@ -592,6 +596,8 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
+        // Handles of plugins may keep the entry: not the task, too.
+        *self.entry.waker.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut table = self.registry.table(self.worker);
         table.open.remove(&self.entry.id);
         let mut ended = self.entry.carried();

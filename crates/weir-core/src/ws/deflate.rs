@@ -21,6 +21,10 @@ const STEP: usize = 64 << 10;
 /// Below that much output the ratio does not matter, in bytes.
 const RATIO_FLOOR: u64 = 64 << 10;
 
+/// The most blocks of a message that are marked as the last of their stream: each costs a fresh start, and no sender has a
+/// reason for more than one.
+const MOST_ENDS: u32 = 64;
+
 /// How much may come out of a compressed message. 0 is no bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
@@ -39,13 +43,15 @@ pub(crate) struct Inflater {
     produced: u64,
     /// The state is behind a block that was the last of its stream.
     ended: bool,
+    /// How many such blocks the message under way had.
+    ends: u32,
 }
 
 impl Inflater {
     /// For a sender with any window. `takeover`: each message may refer to those before it. Without it this holds a
     /// state only while a message is under way.
     pub(crate) fn new(takeover: bool) -> Self {
-        Inflater { takeover, state: None, received: 0, produced: 0, ended: false }
+        Inflater { takeover, state: None, received: 0, produced: 0, ended: false, ends: 0 }
     }
 
     /// Appends to `out` what a frame's payload says. `last`: the message ends with it.
@@ -56,7 +62,7 @@ impl Inflater {
     /// # Errors
     ///
     /// Code 1007 for what is not deflated data and, without takeover, for a message that breaks off. Code 1009 if the
-    /// message is larger than the bound, 1008 if its ratio is; then `out` has grown up to the bound and no further.
+    /// message or its ratio is larger than the bound; then `out` has grown up to the bound and no further.
     /// Nothing more is to be fed after an error.
     pub(crate) fn inflate(
         &mut self,
@@ -88,7 +94,7 @@ impl Inflater {
                 }
             }
         }
-        (self.received, self.produced) = (0, 0);
+        (self.received, self.produced, self.ends) = (0, 0, 0);
         if !self.takeover {
             self.ended = false;
             if let Some(state) = self.state.take() {
@@ -129,7 +135,13 @@ impl Inflater {
             }
             match status {
                 Err(_) => return Err(Violation::data("not deflated data")),
-                Ok(Status::StreamEnd) => self.ended = true,
+                Ok(Status::StreamEnd) => {
+                    self.ended = true;
+                    self.ends += 1;
+                    if self.ends > MOST_ENDS {
+                        return Err(Violation::policy("too many ends in a compressed message"));
+                    }
+                }
                 // Room is left: there is nothing more to tell.
                 Ok(_) if made < room && (input.is_empty() || used == 0) => return Ok(()),
                 Ok(_) => {}
@@ -159,7 +171,7 @@ impl Bound {
         }
         let most = received.saturating_mul(self.ratio.into());
         let bomb = self.ratio > 0 && produced > RATIO_FLOOR && produced > most;
-        bomb.then_some(Violation::policy("message compressed too well"))
+        bomb.then_some(Violation::too_big("message compressed too well"))
     }
 }
 

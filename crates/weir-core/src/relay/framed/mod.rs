@@ -23,6 +23,7 @@ use weir_plugin::websocket::{Closed, ClosedBy, Direction, RelayLimits};
 use self::coding::Coding;
 use self::pump::{Around, Event, Pump};
 use self::show::Show;
+use super::flow::Broken;
 use super::live::index;
 use super::registry::{Control, Order};
 use super::{Carried, End, LINGER, count_farewell, depart};
@@ -58,13 +59,35 @@ pub(crate) struct Framed {
     /// When a frame passed last, and when one of the client's did.
     passed: Coarse,
     heard: Coarse,
-    /// When weir has asked the client whether it is there.
-    asked: Option<Coarse>,
+    /// Whether the client is asked whether it is there.
+    ping: Ping,
+    seen: Seen,
+    /// Since when it is to go over to another generation.
+    moving: Option<Coarse>,
+    /// Whether no frame is begun until then: for a moment, lest one direction waits long for the other.
+    holds: bool,
+}
+
+/// Whether a client is asked whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// As soon as its side takes it.
+    Soon,
+    Since(Coarse),
+}
+
+/// What had passed when it was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
     frames: [u64; 2],
     bytes: [u64; 2],
-    /// Told to go over to another generation.
-    moving: bool,
+    read: [u64; 2],
+    for_weir: [u64; 2],
 }
+
+/// How long frames wait for the other direction, where the relay is to go over to another generation.
+const HOLD: Duration = Duration::from_millis(500);
 
 /// What a relay is bounded by.
 #[derive(Clone, Debug)]
@@ -141,10 +164,10 @@ impl Framed {
             opened: now,
             passed: now,
             heard: now,
-            asked: None,
-            frames: [0; 2],
-            bytes: [0; 2],
-            moving: false,
+            ping: Ping::No,
+            seen: Seen::default(),
+            moving: None,
+            holds: false,
         };
         framed.note_watch();
         framed
@@ -181,11 +204,11 @@ impl Framed {
 
     /// It stays with the plugins that it has.
     pub(crate) fn stay(&mut self) {
-        self.moving = false;
+        (self.moving, self.holds) = (None, false);
     }
 
     fn note_watch(&mut self) {
-        self.moving = false;
+        self.stay();
         self.control.reads_messages(self.talkers.watch.messages);
     }
 
@@ -222,7 +245,12 @@ impl Framed {
         }) {
             return Poll::Ready(Some(closing));
         }
-        if self.moving && self.closing.is_none() && self.up.rests() && self.down.rests() {
+        if self.closing.is_some()
+            && let Some(live) = self.control.live()
+        {
+            live.shut();
+        }
+        if self.moving.is_some() && self.closing.is_none() && self.up.rests() && self.down.rests() {
             return Poll::Ready(None);
         }
         self.poll_time(cx)
@@ -237,7 +265,10 @@ impl Framed {
             }
             Some(Order::Restart) => self.close_both(1012, "", ClosedBy::Weir, End::Reloaded),
             Some(Order::Close) => self.close_both(1012, "", ClosedBy::Plugin, End::Ordered),
-            None => self.moving |= self.control.is_to_migrate(),
+            None if self.control.is_to_migrate() => {
+                (self.moving, self.holds) = (Some(Coarse::now()), true);
+            }
+            None => {}
         }
     }
 
@@ -255,13 +286,6 @@ impl Framed {
         self.down.has_mail();
         let close = live.close().filter(|_| self.closing.is_none());
         let limits = live.limits();
-        if close.is_some() {
-            // What was sent before goes first, as far as that is possible now.
-            let around =
-                Around { talkers: &self.talkers, live: Some(live), show: self.show.as_ref(), hold: true };
-            self.up.send_last(&around);
-            self.down.send_last(&around);
-        }
         if let Some((close, by)) = close {
             let end = if by == ClosedBy::Weir { End::Slow } else { End::Closed };
             self.close_both(close.code(), close.reason(), by, end);
@@ -282,7 +306,7 @@ impl Framed {
             talkers: &self.talkers,
             live: self.control.live(),
             show: self.show.as_ref(),
-            hold: self.moving && self.closing.is_none(),
+            hold: self.holds && self.closing.is_none(),
         };
         let streams = (&mut self.client, &mut self.upstream);
         if let Poll::Ready(event) = self.up.poll(cx, streams, &around) {
@@ -309,14 +333,28 @@ impl Framed {
             Event::Ended => {
                 self.on_end(direction, End::Failed(std::io::ErrorKind::UnexpectedEof.into(), by_client))
             }
-            Event::Broken(broken) => {
-                let of_client = broken.reading == by_client;
-                let direction = if of_client { Direction::ToUpstream } else { Direction::ToClient };
+            Event::Broken(Broken { error, reading: true }) => {
                 self.pump(direction).end();
-                self.on_end(direction, End::Failed(broken.error, of_client));
-                // Nothing more can be written there either.
-                self.pump(opposite(direction)).abandon();
+                self.on_end(direction, End::Failed(error, by_client));
             }
+            Event::Broken(Broken { error, reading: false }) => {
+                self.on_gone(direction, End::Failed(error, !by_client));
+            }
+        }
+    }
+
+    /// The receiver of a direction takes nothing more. What it has sent itself still goes on.
+    fn on_gone(&mut self, direction: Direction, end: End) {
+        self.pump(direction).abandon();
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            closed: Closed { code: None, reason: "".into(), by: ClosedBy::Nobody },
+            end,
+            since: Coarse::now(),
+            sent: [false; 2],
+            broke: false,
+        });
+        if let Some(sent) = closing.sent.get_mut(index(direction)) {
+            *sent = true;
         }
     }
 
@@ -329,6 +367,9 @@ impl Framed {
             sent: [false; 2],
             broke: false,
         });
+        if closing.closed.by == ClosedBy::Nobody {
+            closing.closed = Closed { code: close.code, reason: (*close.reason).into(), by };
+        }
         if let Some(payload) = closing.last_word(direction, Some(close)) {
             self.pump(direction).say_close(&payload);
         }
@@ -363,10 +404,14 @@ impl Framed {
         let Violation { code, detail } = violation;
         let by_client = direction == Direction::ToUpstream;
         self.pump(direction).discard();
-        if self.closing.is_some() {
-            // Whatever it sends now, it has been told.
+        if let Some(closing) = &self.closing {
+            let told = closing.sent.get(index(opposite(direction))).is_some_and(|told| *told);
             self.pump(direction).end();
-            return self.close_without(direction);
+            // One that has yet to be told waits for what the other side has to say.
+            if told {
+                self.close_without(direction);
+            }
+            return;
         }
         self.pump(direction).say_close(&close::encode(1001, ""));
         self.closing = Some(Closing {
@@ -383,6 +428,15 @@ impl Framed {
         if self.closing.is_some() {
             return;
         }
+        let around = Around {
+            talkers: &self.talkers,
+            live: self.control.live(),
+            show: self.show.as_ref(),
+            hold: true,
+        };
+        // What was sent before goes first, as far as that is possible now.
+        self.up.send_last(&around);
+        self.down.send_last(&around);
         self.up.discard();
         self.down.discard();
         let payload = close::encode(code, reason);
@@ -415,22 +469,32 @@ impl Framed {
 
     /// Counts what has passed.
     fn note_passed(&mut self) {
-        let frames = [self.up.frames(), self.down.frames()];
-        let bytes = [self.up.carried(), self.down.carried()];
-        if frames == self.frames && bytes == self.bytes {
+        let both = |f: fn(&Pump) -> u64| [f(&self.up), f(&self.down)];
+        let seen = Seen {
+            frames: both(Pump::frames),
+            bytes: both(Pump::carried),
+            read: both(Pump::read),
+            for_weir: both(Pump::for_weir),
+        };
+        if self.down.has_asked() && self.ping == Ping::Soon {
+            self.ping = Ping::Since(Coarse::now());
+        }
+        if seen == self.seen {
             return;
         }
         let now = Coarse::now();
-        if frames.first() != self.frames.first() {
-            self.heard = now;
-            self.asked = None;
+        if seen.read.first() != self.seen.read.first() {
+            (self.heard, self.ping) = (now, Ping::No);
         }
-        if frames != self.frames {
+        let for_others =
+            |seen: &Seen| seen.read.iter().sum::<u64>().saturating_sub(seen.for_weir.iter().sum::<u64>());
+        if for_others(&seen) != for_others(&self.seen) {
             self.passed = now;
         }
-        (self.frames, self.bytes) = (frames, bytes);
+        self.seen = seen;
+        let counts = seen.bytes.into_iter().zip(seen.frames);
         for (direction, (bytes, frames)) in
-            [Direction::ToUpstream, Direction::ToClient].into_iter().zip(bytes.into_iter().zip(frames))
+            [Direction::ToUpstream, Direction::ToClient].into_iter().zip(counts)
         {
             self.control.passed(direction, bytes, frames);
         }
@@ -455,10 +519,13 @@ impl Framed {
                 }
                 Due::Idle => self.close_both(1001, "idle", ClosedBy::Weir, End::Idle),
                 Due::Aged => self.close_both(1001, "as old as it may be", ClosedBy::Weir, End::Aged),
+                // The answer may be there: nobody reads it while the upstream or a plugin holds it up.
+                Due::Silent if !self.up.is_reading() => self.ping = Ping::Since(Coarse::now()),
                 Due::Silent => self.close_both(1001, "no answer to a ping", ClosedBy::Weir, End::Silent),
+                Due::Held => self.holds = false,
                 Due::Ping => {
                     let data = Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes());
-                    self.asked = Some(Coarse::now());
+                    self.ping = Ping::Soon;
                     self.up.awaits(data.clone());
                     self.down.ping(data);
                 }
@@ -474,11 +541,16 @@ impl Framed {
             return Some((closing.since.after(self.bounds.close), Due::Cut));
         }
         let bounds = &self.bounds;
-        let ping = match self.asked {
-            Some(asked) => (bounds.ping_timeout, asked, Due::Silent),
-            None => (bounds.ping_interval, self.heard, Due::Ping),
+        let ping = match self.ping {
+            Ping::Since(asked) => (bounds.ping_timeout, asked, Due::Silent),
+            Ping::No => (bounds.ping_interval, self.heard, Due::Ping),
+            Ping::Soon => (Duration::ZERO, self.heard, Due::Ping),
         };
-        let all = [(bounds.idle, self.passed, Due::Idle), (bounds.age, self.opened, Due::Aged), ping];
+        let held = match self.moving.filter(|_| self.holds) {
+            Some(since) => (HOLD, since, Due::Held),
+            None => (Duration::ZERO, self.opened, Due::Held),
+        };
+        let all = [(bounds.idle, self.passed, Due::Idle), (bounds.age, self.opened, Due::Aged), ping, held];
         let set = all.into_iter().filter(|(time, ..)| !time.is_zero());
         set.map(|(time, from, due)| (from.after(time), due)).min_by_key(|(at, _)| *at)
     }
@@ -500,6 +572,8 @@ enum Due {
     /// The client has not answered.
     Silent,
     Ping,
+    /// Frames have waited for the other direction.
+    Held,
 }
 
 impl Closing {
@@ -510,6 +584,8 @@ impl Closing {
         let (code, reason) = match said {
             _ if self.broke => (self.closed.code, &*self.closed.reason),
             Some(close) => (close.code, &*close.reason),
+            // As it would be without weir.
+            None if self.closed.by == ClosedBy::Nobody => return None,
             None => (self.closed.code, ""),
         };
         Some(code.map(|code| close::encode(code, reason)).unwrap_or_default())

@@ -57,6 +57,11 @@ impl Output {
     /// Adds bytes of weir's own: where they go.
     pub(super) fn own(&mut self, input: &Input) -> &mut Vec<u8> {
         self.settle(input);
+        // A receiver that never takes all would have them kept for good.
+        if self.done > self.own.len() / 2 {
+            self.own.drain(..self.done);
+            self.done = 0;
+        }
         &mut self.own
     }
 

@@ -71,6 +71,13 @@ pub(super) struct Pump {
     mail: bool,
     /// Pings are answered, and no pongs passed on.
     answers: bool,
+    /// Whether a ping of weir's own was sent.
+    asks: bool,
+    /// Whether it waits for the sender.
+    reading: bool,
+    /// Bytes that have come, and those of them that were for nobody but weir.
+    read: u64,
+    own: u64,
     frames: u64,
     messages: u64,
 }
@@ -106,6 +113,8 @@ struct Message {
     raw: Option<Vec<u8>>,
     data: Vec<u8>,
     size: u64,
+    /// Whether any of them goes on.
+    any: bool,
 }
 
 /// A message whose frames go on one by one.
@@ -190,6 +199,10 @@ impl Pump {
             early: false,
             mail: false,
             answers,
+            asks: false,
+            reading: false,
+            read: 0,
+            own: 0,
             frames: 0,
             messages: 0,
         }
@@ -276,6 +289,26 @@ impl Pump {
         self.pong = Some(data);
     }
 
+    /// Whether the ping of weir's own was sent since this was asked last.
+    pub(super) fn has_asked(&mut self) -> bool {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// Whether it waits for the sender, and for nothing else.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading
+    }
+
+    /// Bytes that have come of the sender.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// Of these, those that were for nobody but weir.
+    pub(super) fn for_weir(&self) -> u64 {
+        self.own
+    }
+
     /// The answer to this ping is awaited from the sender.
     pub(super) fn awaits(&mut self, data: Bytes) {
         self.awaited = Some(data);
@@ -292,9 +325,14 @@ impl Pump {
             if let Some(event) = self.advance(around) {
                 return Poll::Ready(event);
             }
-            if let Err(error) = ready!(self.output.poll_write(cx, &self.input, to)) {
-                return Poll::Ready(Event::Broken(Broken { error, reading: false }));
-            }
+            self.reading = false;
+            let written = match self.output.poll_write(cx, &self.input, to) {
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Event::Broken(Broken { error, reading: false }));
+                }
+                written => written.is_ready(),
+            };
+            // Also while the receiver is slow: a call that waits has its time, and holds others up.
             if let Some(asked) = &mut self.asked {
                 let outcome = ready!(asked.waiting.as_mut().poll(cx));
                 if let Some(Asked { stage, about, .. }) = self.asked.take().map(|asked| *asked)
@@ -303,6 +341,9 @@ impl Pump {
                     return Poll::Ready(event);
                 }
                 continue;
+            }
+            if !written {
+                return Poll::Pending;
             }
             self.input.done();
             if around.hold && self.rests() || self.state == State::Closed {
@@ -314,10 +355,10 @@ impl Pump {
             }
             match ready!(self.poll_read(cx, from)) {
                 Ok(0) => {
-                    self.state = State::Closed;
+                    self.end();
                     return Poll::Ready(Event::Ended);
                 }
-                Ok(_) => {}
+                Ok(n) => self.read += n as u64,
                 Err(error) => return Poll::Ready(Event::Broken(Broken { error, reading: true })),
             }
         }
@@ -331,7 +372,8 @@ impl Pump {
             None => 0,
         };
         let read = self.input.poll_read(cx, from, wanted);
-        if read.is_pending() {
+        self.reading = read.is_pending();
+        if self.reading {
             self.output.rest();
         }
         read
@@ -369,6 +411,7 @@ impl Pump {
     fn say_own(&mut self) {
         for (opcode, data) in [(Opcode::Ping, self.ping.take()), (Opcode::Pong, self.pong.take())] {
             if let Some(data) = data.filter(|_| self.state == State::Open) {
+                self.asks |= opcode == Opcode::Ping;
                 self.encode(true, false, opcode, &data);
             }
         }
@@ -376,7 +419,8 @@ impl Pump {
 
     /// Whether a message of others can be sent now.
     fn may_send(&self) -> bool {
-        self.state == State::Open && self.passing == 0 && self.open.is_none_or(|open| !open.begun)
+        let inside = self.unread || self.open.is_some_and(|open| open.begun);
+        self.state == State::Open && self.passing == 0 && !inside
     }
 
     /// Has what others have sent go on, as much as may wait. Whether there is more.
@@ -642,9 +686,11 @@ impl Pump {
         let Some((frame, changed)) = decided else { return Ok(()) };
         if frame.opcode == Kind::Pong && self.awaited.as_ref() == Some(&frame.data) {
             self.awaited = None;
+            self.own += about.raw.len() as u64;
             return Ok(());
         }
         if self.answers {
+            self.own += about.raw.len() as u64;
             return match frame.opcode {
                 Kind::Ping => Err(Event::Ping(frame.data)),
                 _ => Ok(()),
@@ -680,11 +726,12 @@ impl Pump {
         }
         let mut message = match self.message.take() {
             Some(message) => message,
-            None => Box::new(Message { raw: Some(Vec::new()), data: Vec::new(), size: 0 }),
+            None => Box::new(Message { raw: Some(Vec::new()), data: Vec::new(), size: 0, any: false }),
         };
         message.size += about.size;
         match decided {
             Some((frame, changed)) => {
+                message.any = true;
                 message.data.extend_from_slice(&frame.data);
                 match &mut message.raw {
                     Some(raw) if !changed => raw.extend_from_slice(self.input.at(about.raw.clone())),
@@ -701,6 +748,10 @@ impl Pump {
             return Ok(());
         }
         self.messages += 1;
+        if !message.any {
+            self.whole(about, None, around);
+            return Ok(());
+        }
         let frame = Frame {
             direction: self.direction,
             opcode: if text { Kind::Text } else { Kind::Binary },
@@ -730,7 +781,8 @@ impl Pump {
     ) -> Result<(), Event> {
         if changed && self.message.is_none() {
             // It does not go on as it came, whatever is decided about it now.
-            self.message = Some(Box::new(Message { raw: None, data: Vec::new(), size: about.size }));
+            self.message =
+                Some(Box::new(Message { raw: None, data: Vec::new(), size: about.size, any: true }));
         }
         self.ask(Stage::Messages, message, about, around)
     }
@@ -778,6 +830,10 @@ impl Pump {
         around: &Around<'_>,
     ) -> Result<(), Event> {
         let Part::Data { text, last, first, .. } = about.part else { return Ok(()) };
+        if compressed && let Some(coding) = &mut self.coding {
+            // Whatever becomes of it, it does not go on as it was.
+            coding.broken();
+        }
         let form = if compressed { Form::Deflated } else { Form::Raw };
         let mut open = self.open.unwrap_or(Open { begun: false, form, utf8: Utf8::default() });
         let data = decided.as_ref().map_or(&[][..], |(frame, _)| &frame.data);

@@ -435,3 +435,66 @@ fn nothing_follows_what_a_hook_has_ended() {
     upstream.expect(&closing(4002, "over"));
     client.expect(&closing(4002, "over"));
 }
+
+#[test]
+fn a_header_that_is_none_is_answered_with_its_code() {
+    let server = Talking::with(on_message(|_| FrameVerdict::Forward));
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&text("before"));
+    client.send_raw(&[0xf1, 0x80, 0, 0, 0, 0, 1, 2, 3]);
+    upstream.expect(&text("before"));
+    upstream.expect(&closing(1001, ""));
+    upstream.send(&text("after"));
+    upstream.send(&closing(1001, ""));
+    client.expect(&text("after"));
+    client.expect(&closing(1002, "reserved bits without an extension"));
+}
+
+#[test]
+fn nothing_is_sent_into_a_message_that_passes_unread() {
+    let relays: Arc<Mutex<Vec<Arc<dyn weir_plugin::websocket::Relay>>>> = Arc::default();
+    let kept = relays.clone();
+    let plugin = Native::new("sends").on_websocket(move |_, ws, _| {
+        kept.lock().unwrap().push(ws.relay.clone());
+        Watch { send: true, ..Watch::default() }
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&piece(Opcode::Text, false, "a"));
+    upstream.expect(&piece(Opcode::Text, false, "a"));
+    let relay = relays.lock().unwrap().remove(0);
+    relay.send(Direction::ToUpstream, PluginOpcode::Text, "sent".into()).unwrap();
+    client.send(&wire(Opcode::Ping, "between"));
+    upstream.expect(&wire(Opcode::Ping, "between"));
+    client.send(&piece(Opcode::Continuation, true, "b"));
+    upstream.expect(&piece(Opcode::Continuation, true, "b"));
+    upstream.expect(&text("sent"));
+}
+
+#[test]
+fn what_a_hook_has_asked_for_holds_where_it_wants_nothing_else() {
+    let plugin = Native::new("refuses").on_websocket(|_, ws, _| {
+        ws.relay.close(CloseReason::new(4001, "token").unwrap()).unwrap();
+        Watch::default()
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.expect(&closing(4001, "token"));
+    upstream.expect(&closing(4001, "token"));
+}
+
+#[test]
+fn a_message_of_which_nothing_is_left_does_not_go_on() {
+    let frames = Native::new("drops").on_frame(|frame, _| match frame.data.starts_with(b"drop") {
+        true => FrameVerdict::Drop,
+        false => FrameVerdict::Forward,
+    });
+    let server = Talking::new(vec![frames, on_message(|_| FrameVerdict::Forward)], |_| ());
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&piece(Opcode::Text, false, "drop"));
+    client.send(&piece(Opcode::Continuation, true, "drop"));
+    client.send(&text("drop"));
+    client.send(&piece(Opcode::Text, false, "drop"));
+    client.send(&piece(Opcode::Continuation, true, "left"));
+    upstream.expect(&text("left"));
+}

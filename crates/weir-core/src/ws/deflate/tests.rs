@@ -114,8 +114,8 @@ fn bombs_are_stopped_at_their_bounds() {
         (1, 0, 1009, 1),
         (100_000, 0, 1009, 100_000),
         ((10 << 20) - 1, 0, 1009, (10 << 20) - 1),
-        (0, 100, 1008, 100 * bomb.len() + STEP),
-        (1 << 20, 10, 1008, 10 * bomb.len() + STEP),
+        (0, 100, 1009, 100 * bomb.len() + STEP),
+        (1 << 20, 10, 1009, 10 * bomb.len() + STEP),
     ] {
         let mut out = Vec::new();
         let stopped = Inflater::new(false).inflate(&bomb, true, &mut out, Bound { size, ratio });
@@ -316,4 +316,17 @@ fn speed() {
             );
         }
     }
+}
+
+#[test]
+fn a_message_of_many_ends_is_refused_soon() {
+    let mut inflater = Inflater::new(false);
+    // Empty blocks, each the last of its stream.
+    let input = [3, 0].repeat(1 << 19);
+    let mut out = Vec::new();
+    let error = inflater.inflate(&input, true, &mut out, Bound { size: 0, ratio: 0 });
+    assert_eq!(error.map_err(|violation| violation.code), Err(1008));
+    let few = [3, 0].repeat(10);
+    let mut inflater = Inflater::new(false);
+    assert_eq!(inflater.inflate(&few, true, &mut out, Bound { size: 0, ratio: 0 }), Ok(()));
 }

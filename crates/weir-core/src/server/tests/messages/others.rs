@@ -230,25 +230,28 @@ fn a_relay_goes_over_to_another_generation_with_its_state() {
     client.send(&wire(Opcode::Ping, "it was read"));
     upstream.expect(&wire(Opcode::Ping, "it was read"));
     publish("second", true);
+    // The other way is not held up for long.
+    upstream.send(&text("meanwhile"));
+    client.expect(&text("meanwhile first 2"));
     client.send(&piece(Opcode::Continuation, true, "c"));
-    upstream.expect(&text("bc first 2"));
+    upstream.expect(&text("bc first 3"));
     let generation = || talking.publisher().list_relays(&RelayFilter::default(), 1).0[0].generation;
     while generation() != 3 {
         std::thread::yield_now();
     }
     upstream.send(&text("d"));
-    client.expect(&text("d second 3"));
+    client.expect(&text("d second 4"));
     // One that cannot take over leaves it where it is.
     publish("third", false);
     client.send(&text("e"));
-    upstream.expect(&text("e second 4"));
+    upstream.expect(&text("e second 5"));
     assert_eq!(generation(), 3);
     publish("fourth", true);
     while generation() != 5 {
         std::thread::yield_now();
     }
     client.send(&text("f"));
-    upstream.expect(&text("f fourth 5"));
+    upstream.expect(&text("f fourth 6"));
 }
 
 fn block_on_local<T>(future: impl Future<Output = T>) -> T {
