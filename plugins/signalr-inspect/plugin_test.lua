@@ -99,6 +99,8 @@ return {
     local plugin = t:plugin { max_partial = 20 }
     local _, _, x = talk(plugin, { { "client", string.rep("a", 15) }, { "client", string.rep("a", 15) } })
     t:equal({ x.closed.code, x.closed.reason }, { 1009, "too large" })
+    _, _, x = talk(t:plugin(), { { "upstream", '{"type":3,"result":"' .. string.rep("a", 1048576) .. '"}\30' } })
+    t:equal({ x.closed.code, x.closed.reason }, { 1009, "too large" })
   end,
 
   ["what is not the protocol ends it"] = function(t)

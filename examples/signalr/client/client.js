@@ -1,11 +1,11 @@
 // A SignalR client that uses all of a connection and says what it sees, one line each; the test reads the lines.
 //
-//   NODE_EXTRA_CA_CERTS=ca.pem node client.js https://localhost:8443/chat
+//   NODE_EXTRA_CA_CERTS=ca.pem node client.js https://localhost:8443/chat [SIZE OF A LARGE MESSAGE]
 //
 // It stays connected until its standard input ends. When its server dies it reconnects by itself.
 import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
 
-const [url] = process.argv.slice(2);
+const [url, size = 1024 * 1024] = process.argv.slice(2);
 const say = (...words) => console.log(...words);
 
 const connection = new HubConnectionBuilder()
@@ -27,7 +27,7 @@ say("connected", await connection.invoke("ServerName"));
 say("headers", JSON.stringify(await connection.invoke("Headers")));
 say("broadcast", await connection.invoke("Broadcast", "hello, all"));
 
-const big = "weir ".repeat(1024 * 1024).slice(0, 1024 * 1024);
+const big = "weir ".repeat(Number(size)).slice(0, Number(size));
 const back = await connection.invoke("Echo", big);
 say("echo", back.length, back === big ? "same" : "different");
 

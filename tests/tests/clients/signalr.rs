@@ -70,6 +70,45 @@ fn client_over_tls_survives_the_death_of_its_server() {
     assert!(client.wait().success());
 }
 
+/// With the plugin that looks into the protocol: what is on its list is as without it, what is not fails at the client.
+#[test]
+fn client_may_call_what_is_on_the_list() {
+    let (_first, a) = node_server("server a", "examples/signalr/server/server.js", &["a"]);
+    let (_second, b) = node_server("server b", "examples/signalr/server/server.js", &["b"]);
+    let folder = weir::folder();
+    certified(&folder);
+    let plugin = weir::root().join("plugins/signalr-inspect");
+    let config = configuration([a, b])
+        .replace("upstream = \"servers\"", "upstream = \"servers\"\nplugins = [\"signalr-inspect\"]");
+    let config = format!(
+        "{config}\n[plugins.signalr-inspect]\npath = \"{}\"\n[plugins.signalr-inspect.settings]\n\
+         to_upstream = {{ methods = [\"ServerName\", \"Headers\", \"Broadcast\", \"Echo\", \"Counter\"] }}\n\
+         to_client = {{ methods = [\"Said\"] }}\n",
+        plugin.display()
+    );
+    let weir = Weir::start_in(folder, &config);
+    let port = weir.address("chat").port();
+
+    let mut command = tools::node(&weir::root().join("examples/signalr/client"));
+    command
+        .args(["client.js", &format!("https://localhost:{port}/chat"), "100000"])
+        .env("NODE_EXTRA_CA_CERTS", weir.folder().join("ca.pem"))
+        .stdin(std::process::Stdio::piped());
+    let mut client = Process::start("the SignalR client", &mut command);
+    let word =
+        |name: &str| client.line(name, |line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+    let server = word("connected");
+    assert_eq!(word("said"), format!("{server} hello, all"));
+    assert_eq!(word("echo"), "100000 same");
+    assert_eq!(word("stream"), "1,2,3,4,5");
+    assert_eq!(word("failed"), "This method may not be called.");
+    client.line("done", |line| (line == "done").then_some(()));
+    let lines = client.lines();
+    assert!(!lines.iter().any(|line| line.starts_with("welcome")), "the hub may not call that: {lines:?}");
+    client.close_stdin();
+    assert!(client.wait().success());
+}
+
 #[test]
 fn cookie_sticks_to_a_server() {
     let (_first, a) = node_server("server a", "examples/signalr/server/server.js", &["a"]);
