@@ -47,7 +47,7 @@ fn script(stamp: &str, spoil: Option<Spoil>) -> String {
         Some(Spoil::Forget) => {
             script.lines().filter(|line| !line.ends_with("-- take over")).collect::<Vec<_>>().join("\n")
         }
-        Some(Spoil::Drop) => script.replace("-- drop", "if count % 100 == 0 then return weir.drop() end"),
+        Some(Spoil::Drop) => script.replace("-- drop", "if count % 10 == 0 then return weir.drop() end"),
         Some(Spoil::Pin) | None => script,
     }
 }
