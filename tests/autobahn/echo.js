@@ -4,8 +4,8 @@
 //   node echo.js http2    the same over HTTP/2 (RFC 8441), without TLS
 //   node echo.js beside CERTIFICATE KEY    the same over HTTP/1.1 beside HTTP/2 without WebSockets, with TLS
 //
-// Every connection under /echo is told its request target first; /quiet is an echo and nothing more (for Autobahn);
-// anything else is refused with 403.
+// Every connection under /echo is told its request target first; /quiet is an echo and nothing more (for Autobahn),
+// /plain likewise without compression; anything else is refused with 403.
 const { createRequire } = require("node:module");
 const { readFileSync } = require("node:fs");
 const { createServer } = require("node:http");
@@ -14,18 +14,20 @@ const path = require("node:path");
 
 const { WebSocketServer } = createRequire(path.join(__dirname, "../../examples/signalr/server/"))("ws");
 
-const sockets = new WebSocketServer({
+const settings = {
   noServer: true,
-  perMessageDeflate: true,
   maxFragments: 0, // Autobahn sends up to 65,536
   maxPayload: 64 * 1024 * 1024,
   handleProtocols: (protocols) => (protocols.has("two") ? "two" : false),
-});
+};
+const compressing = new WebSocketServer({ ...settings, perMessageDeflate: true });
+const servers = { "/echo": compressing, "/quiet": compressing, "/plain": new WebSocketServer(settings) };
 
 /// Serves a handshake; `refuse` says no.
 function upgrade(request, socket, head, refuse) {
   const { pathname } = new URL(request.url, "http://localhost");
-  if (pathname !== "/echo" && pathname !== "/quiet") return refuse();
+  const sockets = servers[pathname];
+  if (!sockets) return refuse();
   sockets.handleUpgrade(request, socket, head, (webSocket) => {
     webSocket.on("error", () => {});
     if (pathname === "/echo") webSocket.send(request.url);

@@ -1,6 +1,7 @@
 //! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`,
-//! `cargo xtask soak`.
+//! `cargo xtask soak`, `cargo xtask autobahn`.
 
+mod autobahn;
 mod fuzz;
 mod graph;
 mod process;
@@ -54,6 +55,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run Autobahn's cases direct and through weir, and print a table; `--help` tells more
+    #[command(disable_help_flag = true)]
+    Autobahn {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
         Task::Soak { arguments } => soak::soak(&arguments),
+        Task::Autobahn { arguments } => autobahn::run_cases(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

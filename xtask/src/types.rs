@@ -17,13 +17,13 @@ const DEFINITIONS: &str = "crates/weir/src/cli/weir.d.luau";
 const REFERENCE: &str = "docs/lua-reference.md";
 
 /// Resources whose functions without arguments are fields in Lua. Those of the others are methods.
-const WITH_FIELDS: [&str; 3] = ["request", "response", "connection"];
+const WITH_FIELDS: [&str; 4] = ["request", "response", "connection", "relay"];
 
 /// Fields of resources whose other functions are methods.
 const ALSO_FIELDS: [(&str, &str); 1] = [("http-response", "status")];
 
 /// Arguments that may be left out in Lua alone.
-const OPTIONAL: [(&str, &str); 7] = [
+const OPTIONAL: [(&str, &str); 9] = [
     ("incr", "by"),
     ("incr", "initial"),
     ("add", "n"),
@@ -31,17 +31,29 @@ const OPTIONAL: [(&str, &str); 7] = [
     ("gauge", "labels"),
     ("histogram", "labels"),
     ("histogram", "buckets"),
+    ("send", "opcode"),
+    ("close", "reason"),
 ];
+
+/// Functions that have another name in Lua, one that says what they give.
+const RENAMED: [(&str, &str, &str); 2] = [("websocket", "open", "group"), ("websocket", "find", "relay")];
 
 /// Types of the package that have a form of their own in Lua. What headers may be is left to weir: to a type checker a
 /// table whose values are all texts is none of texts or lists.
-const FORMS: [(&str, &str); 4] = [
+const FORMS: [(&str, &str); 8] = [
     ("Keys", "string | { jwks: string } | { secret: string } | { pem: string }"),
     (
         "Options",
         "{ algorithms: string | { string }, issuers: (string | { string })?, audiences: (string | { string })?, leeway: number?, required: { string }? }",
     ),
     ("Label", "string | number | boolean"),
+    ("Direction", "\"to_upstream\" | \"to_client\""),
+    ("Opcode", "\"text\" | \"binary\" | \"ping\" | \"pong\""),
+    ("ClosedBy", "\"client\" | \"upstream\" | \"plugin\" | \"weir\" | \"nobody\""),
+    (
+        "RelayLimits",
+        "{ max_message: number?, idle_timeout: number?, max_age: number?, ping_interval: number? }",
+    ),
     (
         "Call",
         "{ url: string?, upstream: string?, path: string?, method: string?, headers: { [string]: any }?, body: string?, timeout: number?, limit: number?, stream: boolean? }",
@@ -66,6 +78,13 @@ const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if i
     endpoint: (address: string) -> Choice,
     --- The group, by consistent hash of these bytes.
     hash_key: (key: string) -> Choice,
+    --- A frame or a message goes no further.
+    drop: () -> FrameVerdict,
+    --- The relay ends on both sides: code (RFC 6455, section 7.4; 4000 to 4999 are for applications) and a reason of at
+    --- most 123 bytes.
+    close: (code: number, reason: string?) -> FrameVerdict,
+    --- What the plugin wants to see of a relay: \"frames\", \"messages\", both or none.
+    watch: (...(\"frames\" | \"messages\")) -> Watch,
     --- JSON. At most 1 MiB.
     json: {
         --- A value as JSON.
@@ -167,6 +186,11 @@ impl Package {
         functions
             .map(|function| {
                 let mut shown = self.shown(function, false)?;
+                let renamed =
+                    RENAMED.iter().find(|(interface, name, _)| (*interface, *name) == (of, &*shown.name));
+                if let Some((_, _, name)) = renamed {
+                    shown.name = (*name).to_owned();
+                }
                 if let Some((_, _, result)) = RESULTS
                     .iter()
                     .find(|(interface, name, _)| *interface == of && *name == function.item_name())
@@ -183,7 +207,7 @@ impl Package {
         for param in function.params.iter().filter(|param| param.name != "self") {
             let (name, mut ty) = (snake(&param.name), self.ty(&param.ty)?);
             if OPTIONAL.contains(&(function.item_name(), param.name.as_str())) {
-                ty.push('?');
+                ty = if ty.contains('|') && !ty.starts_with('{') { format!("({ty})?") } else { ty + "?" };
             }
             arguments.push((name, ty));
         }
@@ -231,7 +255,7 @@ impl Package {
             "-- The API of weir for plugins in Lua, for editors (luau-lsp). Made by `cargo xtask types`; printed by `weir types lua`.\n",
         );
         let types = self.interface("types")?;
-        for name in ["header", "candidate", "selection"] {
+        for name in ["header", "candidate", "selection", "frame", "closed"] {
             let id = types.types.get(name).with_context(|| format!("there is no type {name}"))?;
             let def = &self.0.types[*id];
             let TypeDefKind::Record(record) = &def.kind else { return Err(anyhow!("{name} is no record")) };
@@ -249,6 +273,10 @@ impl Package {
             "\n--- What `weir.group`, `weir.endpoint` and `weir.hash_key` make.\ndeclare extern type Choice with\nend\n",
         );
         out.push_str("\n--- What `weir.refuse` makes.\ndeclare extern type Refusal with\nend\n");
+        out.push_str(
+            "\n--- What `weir.drop` and `weir.close` make.\ndeclare extern type FrameVerdict with\nend\n",
+        );
+        out.push_str("\n--- What `weir.watch` makes.\ndeclare extern type Watch with\nend\n");
         let services = self.services()?;
         for interface in &services {
             for (name, docs, shown) in self.resources(interface)? {
@@ -316,10 +344,13 @@ impl Package {
 
     /// The hooks, with the arguments that their docs say they have in Lua.
     fn hooks(&self) -> Result<Vec<Shown>> {
-        let interfaces = ["connect-hooks", "http-hooks", "tick-hooks"].map(|name| self.interface(name));
+        let interfaces = ["connect-hooks", "http-hooks", "websocket-hooks", "migrate-hooks", "tick-hooks"];
+        let interfaces = interfaces.map(|name| self.interface(name));
         let interfaces = interfaces.into_iter().collect::<Result<Vec<_>>>()?;
         let mut all = Vec::new();
-        for function in interfaces.iter().flat_map(|interface| interface.functions.values()) {
+        let functions = interfaces.iter().flat_map(|interface| interface.functions.values());
+        // What `save` gives is `ctx` in Lua, without a hook.
+        for function in functions.filter(|function| function.name != "save") {
             let (name, docs) = (snake(&function.name), docs_of(function));
             let start = docs
                 .find(&format!("`{name}("))
@@ -333,7 +364,10 @@ impl Package {
                 "req" => Ok("Request"),
                 "res" => Ok("Response"),
                 "selection" => Ok("Selection"),
-                "ctx" => Ok("{ [any]: any }"),
+                "ctx" | "old" => Ok("{ [any]: any }"),
+                "ws" => Ok("Relay"),
+                "frame" | "message" => Ok("Frame"),
+                "closed" => Ok("Closed"),
                 "piece" | "name" => Ok("string"),
                 "last" => Ok("boolean"),
                 other => Err(anyhow!("{name}: the argument {other} has no type yet")),
@@ -350,6 +384,8 @@ impl Package {
                 Some("Target") => "...Choice?",
                 Some("Piece") if name == "on_response_body" => "...string?",
                 Some("Piece") => "...(string | Answer)?",
+                Some("FrameVerdict") => "...(string | FrameVerdict)?",
+                Some("Watch") => "...Watch?",
                 Some(other) => return Err(anyhow!("{name}: {other} has no form in Lua yet")),
             };
             let shown = Shown {
@@ -411,6 +447,11 @@ fn lua_names(docs: &str) -> String {
         "select-upstream",
         "on-response",
         "on-response-body",
+        "on-websocket",
+        "on-frame",
+        "on-message",
+        "on-close",
+        "on-migrate",
         "on-log",
         "on-timer",
         "on-tick",

@@ -35,7 +35,8 @@ pub(crate) async fn run(worker: Rc<Worker>) {
         drop(snapshot);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
+            // Not while another process serves already: relays that stay here may need it.
+            _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
         }
     }
 }

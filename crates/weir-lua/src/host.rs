@@ -68,7 +68,9 @@ pub(crate) fn table(
             Ok(Choice(Target::HashKey(Bytes::copy_from_slice(&key.as_bytes()))))
         })?,
     )?;
-    weir.set("drop", lua.create_function(|_, ()| Ok(Dropped))?)?;
+    // One for all: it says nothing of its own.
+    let dropped = lua.create_userdata(Dropped)?;
+    weir.set("drop", lua.create_function(move |_, ()| Ok(dropped.clone()))?)?;
     weir.set("close", lua.create_function(|_, why: Why| close_reason(&why).map(Closing))?)?;
     weir.set("watch", lua.create_function(|_, names: Variadic<LuaString>| watching(&names))?)?;
     weir.set("log", log(lua, state)?)?;

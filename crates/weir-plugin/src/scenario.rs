@@ -1,5 +1,7 @@
 //! An exchange, or a connection, as a test of a plugin scripts it, and what came of it: plain data, the same for every
-//! engine.
+//! engine. WebSockets are in [`websocket`].
+
+pub mod websocket;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

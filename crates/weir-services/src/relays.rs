@@ -8,6 +8,9 @@ use weir_plugin::error::{Error, Result};
 use weir_plugin::services::WebSockets;
 use weir_plugin::websocket::{CloseReason, Direction, MOST_GROUPS, Opcode, Relay, RelayLimits};
 
+/// Why nothing can be done to a relay any more.
+const ENDED: &str = "the websocket has ended";
+
 /// Relays of a test. A clone has the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct NotedRelays(Arc<Mutex<BTreeMap<u64, Noted>>>);
@@ -36,8 +39,8 @@ struct Noted {
     route: Arc<str>,
     groups: BTreeSet<String>,
     done: Vec<Done>,
-    /// Whether it was ended: nothing more can be done to it.
-    closed: bool,
+    /// Why nothing more can be sent into it.
+    shut: Option<&'static str>,
 }
 
 /// What plugins get of a relay.
@@ -53,13 +56,20 @@ impl NotedRelays {
     pub fn open(&self, id: u64, route: &str, groups: impl IntoIterator<Item = String>) -> Arc<dyn Relay> {
         let route: Arc<str> = route.into();
         let groups = groups.into_iter().collect();
-        self.all().insert(id, Noted { route: route.clone(), groups, done: Vec::new(), closed: false });
+        self.all().insert(id, Noted { route: route.clone(), groups, done: Vec::new(), shut: None });
         Arc::new(Handle { id, route, relays: self.clone() })
     }
 
     /// Ends a relay.
     pub fn end(&self, id: u64) {
         self.all().remove(&id);
+    }
+
+    /// Has the frames of a relay pass unread, so that nothing can be sent into it.
+    pub fn pass(&self, id: u64) {
+        if let Some(noted) = self.all().get_mut(&id) {
+            noted.shut = Some("the frames of this websocket pass unread: no plugin watches it");
+        }
     }
 
     /// What was done to a relay since this was last asked, in order.
@@ -99,12 +109,24 @@ impl WebSockets for NotedRelays {
     }
 }
 
+impl Noted {
+    fn do_it(&mut self, what: Done) -> Result<()> {
+        match self.shut {
+            Some(why) => Err(Error::Failed(why.to_owned())),
+            None => {
+                self.done.push(what);
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Handle {
     /// Does something to a relay that has not ended.
     fn with<T>(&self, f: impl FnOnce(&mut Noted) -> Result<T>) -> Result<T> {
         match self.relays.all().get_mut(&self.id) {
-            Some(noted) if !noted.closed => f(noted),
-            _ => Err(Error::Failed("the websocket has ended".to_owned())),
+            Some(noted) => f(noted),
+            None => Err(Error::Failed(ENDED.to_owned())),
         }
     }
 }
@@ -119,16 +141,13 @@ impl Relay for Handle {
     }
 
     fn send(&self, to: Direction, opcode: Opcode, data: Bytes) -> Result<()> {
-        self.with(|noted| {
-            noted.done.push(Done::Sent { to, opcode, data });
-            Ok(())
-        })
+        self.with(|noted| noted.do_it(Done::Sent { to, opcode, data }))
     }
 
     fn close(&self, close: CloseReason) -> Result<()> {
         self.with(|noted| {
-            noted.done.push(Done::Closed(close));
-            noted.closed = true;
+            noted.do_it(Done::Closed(close))?;
+            noted.shut = Some(ENDED);
             Ok(())
         })
     }
@@ -149,9 +168,6 @@ impl Relay for Handle {
 
     fn limit(&self, limits: RelayLimits) {
         // There is nothing to bound where it has ended.
-        let _ = self.with(|noted| {
-            noted.done.push(Done::Limited(limits));
-            Ok(())
-        });
+        let _ = self.with(|noted| noted.do_it(Done::Limited(limits)));
     }
 }

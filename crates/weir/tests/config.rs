@@ -481,7 +481,9 @@ fn json(node: &Node) -> Json {
 /// What the guide shows is a configuration: every block has a shape that is right, and names only what it defines.
 #[test]
 fn the_guide_shows_what_works() {
-    let guide = fs::read_to_string(root().join("docs/config.md")).unwrap();
+    let [guide, websockets] =
+        ["config.md", "websocket.md"].map(|name| fs::read_to_string(root().join("docs").join(name)).unwrap());
+    let guide = guide + &websockets;
     let blocks: Vec<&str> =
         guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 4, "the guide has examples");

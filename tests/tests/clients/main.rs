@@ -16,7 +16,8 @@ mod websocket;
 use std::net::SocketAddr;
 
 use tempfile::TempDir;
-use weir_tests::{Authority, Process, Weir, tools, weir};
+use weir_tests::node::{echo_server, node_server};
+use weir_tests::{Authority, Weir, weir};
 
 /// A proxy in front of one upstream: plain on `web`, TLS for `localhost` on `tls`.
 fn proxy(upstream: SocketAddr, more: &str) -> (Weir, Authority) {
@@ -53,20 +54,4 @@ fn certified(folder: &TempDir) -> Authority {
     let authority = Authority::new(folder.path(), "ca");
     authority.issue("localhost", &["localhost", "127.0.0.1"]);
     authority
-}
-
-/// A server on Node.js that prints `listening ADDRESS`.
-fn node_server(name: &str, script: &str, arguments: &[&str]) -> (Process, SocketAddr) {
-    let path = weir::root().join(script);
-    let folder = weir::root().join("examples/signalr/server");
-    let mut command = tools::node(&folder);
-    command.arg(path).args(arguments);
-    let process = Process::start(name, &mut command);
-    let address = process.line("where it listens", |line| line.strip_prefix("listening ")?.parse().ok());
-    (process, address)
-}
-
-/// A WebSocket echo server; `["http2"]` makes it one over HTTP/2.
-fn echo_server(arguments: &[&str]) -> (Process, SocketAddr) {
-    node_server("the echo server", "tests/autobahn/echo.js", arguments)
 }

@@ -24,7 +24,7 @@ fn save(weir: &Weir, config: &str) {
 }
 
 /// Saves a configuration and has it read: what came of it.
-fn change(weir: &Weir, config: &str) -> Value {
+pub(crate) fn change(weir: &Weir, config: &str) -> Value {
     save(weir, config);
     let change = weir.ask_json(&["reload"]);
     assert_eq!(change["outcome"], "published", "{change:#}");
@@ -134,7 +134,7 @@ fn relaying(upstream: SocketAddr, more: &str, reload: &str) -> String {
 }
 
 /// An upstream that opens WebSockets and sends back what comes.
-fn echo() -> RawUpstream {
+pub(crate) fn echo() -> RawUpstream {
     RawUpstream::start(|_, served| {
         if served.head().is_some() {
             served.send(
@@ -153,11 +153,16 @@ fn echo() -> RawUpstream {
 }
 
 fn websocket(weir: &Weir) -> RawClient {
+    handshake(weir, "/")
+}
+
+/// A WebSocket on the listener `web`.
+pub(crate) fn handshake(weir: &Weir, path: &str) -> RawClient {
     let mut client = RawClient::connect(weir.address("web"));
-    let answer = client.ask(
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
+    let answer = client.ask(&format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
     assert_eq!(answer.status, 101);
     client
 }
@@ -170,7 +175,7 @@ fn is_open(client: &mut RawClient) -> bool {
 }
 
 /// Whether the client is told so and the connection ends.
-fn is_told(client: &mut RawClient, code: u16) -> bool {
+pub(crate) fn is_told(client: &mut RawClient, code: u16) -> bool {
     let frame = client.take(4);
     client.send([&b"\x88\x82\0\0\0\0"[..], &code.to_be_bytes()].concat());
     frame[..2] == [0x88, 2] && frame[2..] == code.to_be_bytes()

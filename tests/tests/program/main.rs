@@ -13,12 +13,14 @@ mod reload;
 mod scripts;
 mod shipped;
 mod shipped_auth;
+mod shipped_websocket;
 mod sockets;
 mod start;
 mod stop;
 mod supervised;
 mod timers;
 mod upgrade;
+mod websockets;
 
 use std::net::SocketAddr;
 

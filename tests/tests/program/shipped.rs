@@ -54,7 +54,11 @@ pub(crate) fn refused(name: &str, settings: &str) -> String {
 
 #[test]
 fn every_plugin_is_documented_and_tested() {
-    let source = concat!(include_str!("shipped.rs"), include_str!("shipped_auth.rs"));
+    let source = concat!(
+        include_str!("shipped.rs"),
+        include_str!("shipped_auth.rs"),
+        include_str!("shipped_websocket.rs")
+    );
     let mut count = 0;
     for entry in std::fs::read_dir(weir::root().join("plugins")).expect("there are plugins") {
         let folder = entry.expect("it can be read").path();

@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`serve`] (which protocol), [`handle`] (the life of a request), `admit` (is it one that may be
 //! served, and whose is it), `forward` (attempts on upstreams), `replay` (bodies that can be sent again),
-//! `websocket` (handshakes and relays), `compression` and `relaying` (relays whose frames are read), `way` (how they get to an upstream), `shadow` (requests that are tried on another snapshot), `chain` and `content`
-//! (plugins, and bodies in their hands), `call` (requests of plugins), `tally` (what the log is told).
+//! `websocket` (handshakes and relays), `way` (how these get to an upstream), `compression` and `relaying` (relays whose
+//! frames are read), `shadow` (requests that are tried on another snapshot), `chain` and `content` (plugins, and bodies
+//! in their hands), `call` (requests of plugins), `tally` (what the log is told).
 
 mod admit;
 pub(crate) mod call;
@@ -181,7 +182,7 @@ pub(crate) fn answer(tally: &mut Tally, error: &Error) -> Response<Body> {
 
 enum Done {
     Respond(Response<Body>),
-    Switch(websocket::Agreed),
+    Switch(Box<websocket::Agreed>),
 }
 
 async fn exchange(

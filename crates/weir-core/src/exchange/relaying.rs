@@ -17,7 +17,6 @@ use crate::net::Stream;
 use crate::relay::framed::{Ended, Framed, Next, Talker, Talkers};
 use crate::relay::{self, Carried, Control, End, Farewell};
 use crate::route::CompiledRoute;
-use crate::spec;
 use crate::worker::Worker;
 
 /// A WebSocket that has been agreed on by both sides.
@@ -27,31 +26,29 @@ pub(super) struct Relayed {
     /// What was read already of each (client, upstream).
     pub(super) head: (Bytes, Bytes),
     pub(super) compression: Compression,
-    pub(super) settings: spec::WebSocket,
+    pub(super) route: Arc<CompiledRoute>,
     pub(super) control: Control,
 }
 
 /// Relays until an end. Plugins are told of the begin and the end.
 pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
-    let Relayed { client, upstream, head, compression, settings, control } = relayed;
+    let Relayed { client, upstream, head, compression, route, control } = relayed;
+    let settings = route.spec.websocket.clone().unwrap_or_default();
     let ws = Rc::new(as_seen(tally, &control));
     tally.x.phase = Phase::Ended;
     let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
-    let failed = opened.is_none();
-    let talkers = opened.unwrap_or_else(|| Talkers::new(Vec::new(), Whose::of(&tally.x)));
+    let (talkers, failed) = opened;
     let wanted = failed || settings.reads_frames || talkers.watch.is_any();
     if !wanted && compression.is_transparent() {
-        if let Some(live) = control.live() {
-            live.pass();
-        }
+        control.pass();
         drop((talkers, ws));
-        let idle = settings.idle_timeout;
-        return relay::relay(client, upstream, head, idle, Farewell::WebSocket, control).await;
+        let times = (settings.idle_timeout, settings.age());
+        return relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await;
     }
     let agreements = compression.agreements;
     let mut framed =
         Box::new(Framed::new((client, upstream), &head, agreements, &settings, talkers, control));
-    drop((head, settings));
+    drop((head, settings, route));
     if failed {
         framed.fail();
     }
@@ -60,6 +57,7 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
             Next::Migrate => Box::pin(migrate(tally, &ws, &mut framed)).await,
             Next::Ended(Ended { carried, end, closed }) => {
                 let talkers = framed.talkers().clone();
+                framed.control().closed(closed.code);
                 // It is in no list and no group any more when plugins are told.
                 drop(framed);
                 Box::pin(talkers.end(&closed)).await;
@@ -135,23 +133,27 @@ impl Chain {
         self.0.iter().any(|link| link.running.hooks.is_for_relays())
     }
 
-    /// Runs `on_websocket` in order. `None`: a plugin failed that must not be left out.
-    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> Option<Talkers> {
+    /// Runs `on_websocket` in order. True: a plugin failed that must not be left out; those before it are told of the end.
+    async fn on_websocket(&mut self, x: &mut Held, ws: &Rc<WebSocket>) -> (Talkers, bool) {
         let whose = Whose::of(x);
         let mut talkers = Vec::new();
         for link in self.0.iter_mut().filter(|link| link.running.hooks.is_for_relays()) {
             match link.on_websocket(x, ws).await {
                 Ok(talker) => talkers.extend(talker),
-                Err(message) => link.running.failed(&whose, "on_websocket", message).ok()?,
+                Err(message) => {
+                    if link.running.failed(&whose, "on_websocket", message).is_err() {
+                        return (Talkers::new(talkers, whose), true);
+                    }
+                }
             }
         }
-        Some(Talkers::new(talkers, whose))
+        (Talkers::new(talkers, whose), false)
     }
 
     /// Becomes the chain of a route of a newer generation, with what its plugins have kept of the relay.
     ///
     /// # Errors
-    /// Why a plugin does not take over; nothing has changed then.
+    /// Why a plugin does not take over; the chain is as it was then. (What hooks of others have done is done.)
     async fn succeed(
         &mut self,
         worker: &Worker,
@@ -242,7 +244,8 @@ fn talker(running: &Rc<Running>, talk: Option<Rc<dyn Talk>>, watch: Watch) -> Op
     let watch = Watch {
         frames: watch.frames && has.frames,
         messages: watch.messages && has.messages,
-        send: watch.send,
+        // Whatever it is.
+        send: watch.is_any(),
     };
     Some(Talker { running: running.clone(), talk: talk?, watch })
 }

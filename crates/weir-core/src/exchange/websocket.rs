@@ -28,7 +28,6 @@ use crate::http1::head::ResponseHead;
 use crate::net::{Deadline, Stream};
 use crate::relay::{self, Carrier, Control, End, Entering, Farewell};
 use crate::route::CompiledRoute;
-use crate::spec;
 use crate::upstream::Connected;
 
 /// What is hashed with the key (RFC 6455, section 1.3).
@@ -44,7 +43,6 @@ pub(super) struct Agreed {
     headers: HeaderMap,
     upstream: (Stream, Bytes),
     route: Arc<CompiledRoute>,
-    settings: spec::WebSocket,
     /// What was agreed on with both sides, where frames are read.
     compression: Option<Compression>,
 }
@@ -57,7 +55,7 @@ pub(crate) struct Switch {
     /// The client, and what it sent behind its request; there once 101 was sent.
     pub(crate) client: Option<(Stream, Bytes)>,
     upstream: (Stream, Bytes),
-    settings: spec::WebSocket,
+    route: Arc<CompiledRoute>,
     compression: Option<Compression>,
     control: Control,
 }
@@ -65,7 +63,7 @@ pub(crate) struct Switch {
 /// What came of a handshake with an upstream.
 pub(super) enum Opened {
     /// It agreed.
-    Agreed(Agreed),
+    Agreed(Box<Agreed>),
     /// It answered something else.
     Refused(Response<Body>),
 }
@@ -104,13 +102,10 @@ pub(crate) fn accept_of(key: &HeaderValue) -> String {
 }
 
 /// Whether a route serves the handshake.
-pub(super) fn wanted(
-    upgrade: Option<Upgrade>,
-    route: &CompiledRoute,
-) -> Result<Option<(Upgrade, spec::WebSocket)>> {
+pub(super) fn wanted(upgrade: Option<Upgrade>, route: &CompiledRoute) -> Result<Option<Upgrade>> {
     match (upgrade, &route.spec.websocket) {
         (None, _) => Ok(None),
-        (Some(upgrade), Some(settings)) => Ok(Some((upgrade, settings.clone()))),
+        (Some(upgrade), Some(_)) => Ok(Some(upgrade)),
         (Some(_), None) => Err(Error::new(Kind::UpgradeRefused, "the route takes no WebSockets")),
     }
 }
@@ -120,17 +115,17 @@ pub(super) async fn open(
     session: &Session,
     route: &Arc<CompiledRoute>,
     tally: &mut Tally,
-    (upgrade, settings): (Upgrade, spec::WebSocket),
+    upgrade: Upgrade,
     deadline: &mut Deadline,
 ) -> Result<Opened> {
-    let Some(group) = &route.group else {
+    let (Some(group), Some(settings)) = (&route.group, &route.spec.websocket) else {
         return Err(Error::new(Kind::Internal, "the route has no upstream"));
     };
     group.count_request();
     let mut outgoing = Outgoing::new(session, route, &tally.x)?;
     let asking = (settings.reads_frames || tally.chain.wants_relay()).then(|| {
         let memory = session.worker.relays().takeover_memory();
-        Asking::new(&settings, &tally.x.headers, memory, tally.snapshot.proxy.takeover_memory)
+        Asking::new(settings, &tally.x.headers, memory, tally.snapshot.proxy.takeover_memory)
     });
     if let Some(asking) = &asking {
         outgoing.set_extensions(&tally.x, asking.offer());
@@ -154,7 +149,8 @@ pub(super) async fn open(
     tally.connected();
     let agree = |mut headers: HeaderMap, upstream: (Stream, Bytes)| {
         let compression = asking.map(|asking| asking.settle(&mut headers)).transpose()?;
-        Ok(Opened::Agreed(Agreed { headers, upstream, route: route.clone(), settings, compression }))
+        let route = route.clone();
+        Ok(Opened::Agreed(Box::new(Agreed { headers, upstream, route, compression })))
     };
     let stream = match way {
         Way::Http1(stream) => stream,
@@ -212,8 +208,8 @@ fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
 }
 
 impl Switch {
-    pub(super) fn new(session: &Session, mut tally: Tally, agreed: Agreed) -> Self {
-        let Agreed { mut headers, upstream, route, settings, compression } = agreed;
+    pub(super) fn new(session: &Session, mut tally: Tally, agreed: Box<Agreed>) -> Self {
+        let Agreed { mut headers, upstream, route, compression } = *agreed;
         if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
             headers.append(SET_COOKIE, cookie);
         }
@@ -222,7 +218,7 @@ impl Switch {
         let control = session.worker.enter(Entering {
             id: tally.x.id,
             client: tally.x.client,
-            carrier: Carrier::Http(route),
+            carrier: Carrier::Http(route.clone()),
             generation: tally.snapshot.generation,
             frames: compression.is_some(),
         });
@@ -230,24 +226,26 @@ impl Switch {
             // Plugins are told what was agreed on.
             tally.x.response_headers = headers.clone();
         }
-        Switch { tally, headers, client: None, upstream, settings, compression, control }
+        Switch { tally, headers, client: None, upstream, route, compression, control }
     }
 
     /// Relays until an end, which is told to the log.
     pub(crate) async fn run(mut self) {
         let Some((client, from_client)) = self.client.take() else { return };
         let (upstream, from_upstream) = self.upstream;
-        let (head, settings, control) = ((from_client, from_upstream), self.settings, self.control);
+        let (head, route, control) = ((from_client, from_upstream), self.route, self.control);
         let (carried, end) = match self.compression {
             Some(compression) => {
-                let relayed = Relayed { client, upstream, head, compression, settings, control };
+                let relayed = Relayed { client, upstream, head, compression, route, control };
                 // Boxed: most relays are not of this kind.
                 Box::pin(relaying::run(&mut self.tally, relayed)).await
             }
             None => {
-                let idle = settings.idle_timeout;
-                drop(settings);
-                relay::relay(client, upstream, head, idle, Farewell::WebSocket, control).await
+                let times =
+                    route.spec.websocket.as_ref().map(|settings| (settings.idle_timeout, settings.age()));
+                let times = times.unwrap_or_default();
+                drop(route);
+                relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await
             }
         };
         self.tally.relayed(carried.to_upstream, carried.to_client);

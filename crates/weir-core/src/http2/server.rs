@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -145,8 +145,6 @@ fn date(response: &mut Response<Body>) {
 /// Adds what HTTP/1 adds when it writes a head.
 fn complete(response: &mut Response<Body>, is_head: bool) {
     date(response);
-    // Means nothing here, and hyper would say so.
-    response.headers_mut().remove(UPGRADE);
     let status = response.status();
     if is_head || status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::Empty;

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode};
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
         Ok(opened) => opened,
         Err(error) => return story.end(&Carried::default(), Some((error.kind(), error.detail()))),
     };
-    let idle = route.spec.idle_timeout;
+    let idle = (route.spec.idle_timeout, Duration::ZERO);
     let control = worker.enter(Entering {
         id: story.exchange.id,
         client: connection.peer.ip(),

@@ -174,3 +174,60 @@ fn is_clean(error: &io::Error) -> bool {
     let reset = cause.and_then(|error| error.source()).and_then(|error| error.downcast_ref::<h2::Error>());
     reset.and_then(h2::Error::reason) == Some(h2::Reason::NO_ERROR)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A task that sends until it is told to end, on its leash; and what is kept.
+    fn sending() -> (oneshot::Sender<()>, Tether, Pin<Box<impl Future<Output = ()>>>, Rc<()>) {
+        let (end, ended) = oneshot::channel();
+        let kept = Rc::new(());
+        let (tether, leash) = tether(kept.clone());
+        let sending = leash.lead(async move { ended.await.unwrap() });
+        (end, tether, Box::pin(sending), kept)
+    }
+
+    /// Whether it has ended.
+    fn has_ended(sending: &mut Pin<Box<impl Future<Output = ()>>>) -> bool {
+        sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_ended_keeps_what_it_kept_until_the_tunnel_is_gone() {
+        let (end, mut tether, mut task, kept) = sending();
+        assert!(!has_ended(&mut task));
+        let over = tether.sending.as_mut().unwrap();
+        assert!(over.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Empty));
+        end.send(()).unwrap();
+        assert!(!has_ended(&mut task));
+        assert!(over.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+        assert_eq!(Rc::strong_count(&kept), 2);
+        drop(tether);
+        assert!(has_ended(&mut task));
+        drop(task);
+        assert_eq!(Rc::strong_count(&kept), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_may_still_be_sent_when_the_tunnel_is_gone() {
+        let (end, tether, mut task, _) = sending();
+        assert!(!has_ended(&mut task));
+        drop(tether);
+        assert!(!has_ended(&mut task));
+        end.send(()).unwrap();
+        assert!(has_ended(&mut task));
+    }
+
+    #[tokio::test]
+    async fn a_window_is_not_waited_for_for_long() {
+        let (_end, tether, task, _) = sending();
+        drop(tether);
+        let begun = std::time::Instant::now();
+        task.await;
+        assert!(begun.elapsed() >= LINGER.mul_f32(0.9), "{:?}", begun.elapsed());
+    }
+}

@@ -123,16 +123,17 @@ impl Live {
         self.inbox().close.clone()
     }
 
-    /// Bounds in the place of those of its route, if some were set since the last time.
+    /// Bounds in the place of those of its route, where some were set.
     pub(crate) fn limits(&self) -> Option<RelayLimits> {
-        self.inbox().limits.take()
+        self.inbox().limits.clone()
     }
 
-    /// From now on its frames pass unread.
-    pub(crate) fn pass(&self) {
+    /// From now on its frames pass unread. The groups that it was in.
+    pub(super) fn pass(&self) -> Vec<Arc<str>> {
         let mut inbox = self.inbox();
         inbox.state = State::Passing;
         inbox.queues = Default::default();
+        std::mem::take(&mut inbox.groups)
     }
 
     /// It has ended. The groups that it was in.
@@ -288,13 +289,13 @@ impl Relay for Handle {
         let left = live.ask(|inbox| {
             let before = inbox.groups.len();
             inbox.groups.retain(|joined| **joined != *group);
-            Ok(inbox.groups.len() < before)
+            let left = inbox.groups.len() < before;
+            if left && let Some(registry) = self.registry.upgrade() {
+                registry.groups.remove(group, self.entry.id);
+            }
+            Ok(left)
         });
-        let left = left.unwrap_or(false);
-        if left && let Some(registry) = self.registry.upgrade() {
-            registry.groups.remove(group, self.entry.id);
-        }
-        left
+        left.unwrap_or(false)
     }
 
     fn limit(&self, limits: RelayLimits) {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: this file (both directions, time, orders), `registry` (which relays there are, and what they are
 //! told), `live` and `groups` (what plugins and other relays ask of those whose frames are read), `lent` (how they
-//! get at them), `tap` (what operators see), `framed`
+//! get at them), `tap` and `totals` (what operators see), `framed`
 //! (relays whose frames are read), `flow` (one direction), `buffer` and `pipe` (what bytes are in while they wait).
 
 mod buffer;
@@ -16,6 +16,7 @@ mod registry;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -37,6 +38,7 @@ pub use lent::WorkerRelays;
 pub use registry::Held;
 pub(crate) use registry::{Carrier, Control, Entering, Order, Registry};
 pub use tap::{Passed, RelayFilter, RelayInfo, RelayKind, TapError, Tapped};
+pub use totals::Totals;
 
 /// How long the other side has to take a farewell and close.
 const LINGER: Duration = Duration::from_millis(500);
@@ -116,8 +118,8 @@ pub enum Farewell {
     WebSocket,
 }
 
-/// Carries bytes both ways until both sides have closed, nothing passes for `idle` (zero: no bound), or there is an
-/// order to end. A side that closes for writing is closed for writing on the other (half-close). While no
+/// Carries bytes both ways until both sides have closed, nothing passes for `idle`, `age` is over (zero: no bound), or there
+/// is an order to end. A side that closes for writing is closed for writing on the other (half-close). While no
 /// bytes wait it holds neither buffer nor pipe. `head` are bytes already read from each side (client, upstream).
 ///
 /// The future is small; give it a task of its own ([`crate::worker::Worker::spawn_for`]), so that what came before
@@ -126,7 +128,7 @@ pub(crate) fn relay(
     client: Stream,
     upstream: Stream,
     head: (Bytes, Bytes),
-    idle: Duration,
+    (idle, age): (Duration, Duration),
     farewell: Farewell,
     control: Control,
 ) -> impl Future<Output = (Carried, End)> {
@@ -136,6 +138,7 @@ pub(crate) fn relay(
         up: Flow::new(head.0),
         down: Flow::new(head.1),
         idle,
+        until: Some(age).filter(|age| !age.is_zero()).and_then(|age| Instant::now().checked_add(age)),
         passed: Instant::now(),
         timer: None,
         control,
@@ -151,6 +154,7 @@ pub(crate) fn relay(
                 Some(GOING_AWAY)
             }
             End::Reloaded | End::Ordered => Some(SERVICE_RESTART),
+            End::Aged => Some(GOING_AWAY),
             _ => None,
         };
         if let Some(code) = code.filter(|_| farewell == Farewell::WebSocket) {
@@ -177,6 +181,8 @@ struct Relay {
     up: Flow,
     down: Flow,
     idle: Duration,
+    /// When it is as old as it may be.
+    until: Option<Instant>,
     /// When the last byte passed.
     passed: Instant,
     /// Armed for the end of the idle time as it was when it last fired: a message does not touch it.
@@ -217,24 +223,23 @@ impl Relay {
         if self.up.has_ended() && self.down.has_ended() {
             return Poll::Ready(End::Closed);
         }
-        if self.idle.is_zero() {
-            return Poll::Pending;
-        }
-        if passed {
+        if passed && !self.idle.is_zero() {
             self.passed = Instant::now();
         }
-        self.poll_idle(cx, known)
+        self.poll_time(cx, known)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>, known: bool) -> Poll<End> {
-        let Some(at) = self.passed.checked_add(self.idle) else { return Poll::Pending };
+    fn poll_time(&mut self, cx: &mut Context<'_>, known: bool) -> Poll<End> {
+        let idle = Some(self.idle).filter(|idle| !idle.is_zero());
+        let idle = idle.and_then(|idle| self.passed.checked_add(idle));
+        let Some(at) = idle.into_iter().chain(self.until).min() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if known && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= at {
-                return Poll::Ready(End::Idle);
+                return Poll::Ready(if self.until == Some(at) { End::Aged } else { End::Idle });
             }
             timer.as_mut().reset(at);
         }

@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, mpsc};
 use weir_plugin::Plugin;
 use weir_plugin::websocket::{CloseReason, ClosedBy, Direction, Relay};
@@ -18,6 +17,7 @@ use weir_plugin::websocket::{CloseReason, ClosedBy, Direction, Relay};
 use super::groups::Groups;
 use super::live::{Handle, Live, index};
 use super::tap::{RelayFilter, RelayInfo, RelayKind, TapError, Tapped};
+use super::totals::Totals;
 use crate::net::deadline::Coarse;
 use crate::route::{CompiledRoute, CompiledTcpRoute};
 use crate::snapshot::Snapshot;
@@ -27,7 +27,7 @@ use crate::ws::states::TakeoverMemory;
 /// All relays of a server, in a table a worker.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    workers: Vec<Mutex<HashMap<u64, Arc<Entry>>>>,
+    workers: Vec<Mutex<Table>>,
     pub(super) groups: Groups,
     /// What relays keep of compression.
     takeover: Arc<TakeoverMemory>,
@@ -37,6 +37,14 @@ pub(crate) struct Registry {
     stopping: AtomicBool,
     /// Told when some relay has a time to end.
     scheduled: Notify,
+}
+
+/// The relays of one worker.
+#[derive(Debug, Default)]
+struct Table {
+    open: HashMap<u64, Arc<Entry>>,
+    /// What those have carried that have ended.
+    ended: Totals,
 }
 
 /// One relay.
@@ -51,12 +59,15 @@ pub(crate) struct Entry {
     order: AtomicU8,
     /// Whether it is to go over to the newest generation.
     migrate: AtomicBool,
-    waker: AtomicWaker,
+    /// Who is told that something was asked of it, as often as that happens.
+    waker: Mutex<Option<Waker>>,
     /// When it is to end because of a reload, in milliseconds since the epoch; 0: not at all.
     due: AtomicU64,
     /// Whether its messages are put together.
     messages: AtomicBool,
     passed: Passage,
+    /// The code that it ended with, if its frames are read and it has ended; 0: with none.
+    code: AtomicU16,
     /// `None`: its bytes pass unread.
     pub(super) live: Option<Box<Live>>,
 }
@@ -152,13 +163,14 @@ impl Registry {
             generation: AtomicU64::new(generation),
             order: AtomicU8::new(0),
             migrate: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
             due: AtomicU64::new(0),
             messages: AtomicBool::new(false),
             passed,
+            code: AtomicU16::new(0),
             live,
         });
-        self.table(worker).insert(id, entry.clone());
+        self.table(worker).open.insert(id, entry.clone());
         // After it is in the table: whoever stops all either finds it there or was seen here.
         if self.stopping.load(Ordering::SeqCst) {
             entry.tell(Order::Stop);
@@ -173,7 +185,7 @@ impl Registry {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        (0..self.workers.len()).map(|worker| self.table(worker).len()).sum()
+        (0..self.workers.len()).map(|worker| self.table(worker).open.len()).sum()
     }
 
     /// Tells all relays that the process ends.
@@ -211,7 +223,7 @@ impl Registry {
                 waiting.clear();
                 for worker in 0..self.workers.len() {
                     let table = self.table(worker);
-                    let due = table.values().map(|entry| (entry.due.load(Ordering::Relaxed), entry));
+                    let due = table.open.values().map(|entry| (entry.due.load(Ordering::Relaxed), entry));
                     waiting.extend(due.filter(|(due, _)| *due != 0).map(|(due, e)| (due, Arc::downgrade(e))));
                 }
                 // The first to end is the last.
@@ -251,6 +263,21 @@ impl Registry {
         })
     }
 
+    /// What all have carried.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for worker in 0..self.workers.len() {
+            // One that ends in between is counted once.
+            let table = self.table(worker);
+            totals.add(&table.ended);
+            for entry in table.open.values() {
+                *totals.open.entry(entry.kind()).or_default() += 1;
+                totals.add(&entry.carried());
+            }
+        }
+        totals
+    }
+
     /// Those that are meant, at most so many, the oldest first; and how many are meant.
     pub(crate) fn list(&self, filter: &RelayFilter, most: usize) -> (Vec<RelayInfo>, usize) {
         let mut found: Vec<_> = self.entries().iter().map(|entry| entry.info()).collect();
@@ -285,14 +312,14 @@ impl Registry {
     }
 
     fn find(&self, id: u64) -> Option<Arc<Entry>> {
-        (0..self.workers.len()).find_map(|worker| self.table(worker).get(&id).cloned())
+        (0..self.workers.len()).find_map(|worker| self.table(worker).open.get(&id).cloned())
     }
 
     /// A copy: whoever looks at them at leisure holds no worker up.
     fn entries(&self) -> Vec<Arc<Entry>> {
         let mut entries = Vec::new();
         for worker in 0..self.workers.len() {
-            entries.extend(self.table(worker).values().cloned());
+            entries.extend(self.table(worker).open.values().cloned());
         }
         entries
     }
@@ -320,7 +347,7 @@ impl Registry {
 
     fn for_each(&self, mut f: impl FnMut(&Entry)) {
         for worker in 0..self.workers.len() {
-            self.table(worker).values().for_each(|entry| f(entry));
+            self.table(worker).open.values().for_each(|entry| f(entry));
         }
     }
 
@@ -330,7 +357,7 @@ impl Registry {
     }
 
     #[allow(clippy::indexing_slicing, reason = "callers take the worker modulo the number of tables")]
-    fn table(&self, worker: usize) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
+    fn table(&self, worker: usize) -> MutexGuard<'_, Table> {
         // Nothing that holds this lock can panic halfway through a change.
         self.workers[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -343,7 +370,11 @@ impl Entry {
     }
 
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        // Not while it is locked: whoever is woken may run at once.
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(super) fn route_name(&self) -> Arc<str> {
@@ -358,8 +389,14 @@ impl Entry {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What it has carried so far.
+    fn carried(&self) -> Totals {
+        let dropped = self.live.as_ref().map_or(0, |live| live.dropped());
+        let (frames, bytes) = (read(&self.passed.frames), read(&self.passed.bytes));
+        Totals { frames, bytes, dropped, ..Totals::default() }
+    }
+
     fn info(&self) -> RelayInfo {
-        let read = |pair: &[AtomicU64; 2]| pair.each_ref().map(|count| count.load(Ordering::Relaxed));
         let idle = Coarse::now().millis().saturating_sub(self.passed.last.load(Ordering::Relaxed));
         RelayInfo {
             id: self.id,
@@ -468,14 +505,18 @@ fn same_plugins(old: &[Arc<dyn Plugin>], new: &[Arc<dyn Plugin>]) -> bool {
     old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
 }
 
+fn read(pair: &[AtomicU64; 2]) -> [u64; 2] {
+    pair.each_ref().map(|count| count.load(Ordering::Relaxed))
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
 impl Control {
-    /// To be woken when there is an order, or something is asked.
+    /// To be woken whenever there is an order, or something is asked, until another is registered.
     pub(super) fn register(&self, waker: &Waker) {
-        self.entry.waker.register(waker);
+        *self.entry.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
     /// What the relay is told, if anything.
@@ -509,6 +550,24 @@ impl Control {
         self.entry.live.as_deref()
     }
 
+    /// It ends with this close code.
+    pub(crate) fn closed(&self, code: Option<u16>) {
+        self.entry.code.store(code.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// From now on its frames pass unread.
+    pub(crate) fn pass(&self) {
+        if let Some(live) = &self.entry.live {
+            self.leave(live.pass());
+        }
+    }
+
+    fn leave(&self, groups: Vec<Arc<str>>) {
+        for group in groups {
+            self.registry.groups.remove(&group, self.entry.id);
+        }
+    }
+
     /// For plugins.
     pub(crate) fn handle(&self) -> Arc<dyn Relay> {
         self.registry.handle(self.entry.clone())
@@ -533,11 +592,17 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.registry.table(self.worker).remove(&self.entry.id);
+        let mut table = self.registry.table(self.worker);
+        table.open.remove(&self.entry.id);
+        let mut ended = self.entry.carried();
+        if self.entry.live.as_ref().is_some_and(|live| !live.is_passing()) {
+            let code = self.entry.code.load(Ordering::Relaxed);
+            ended.closed((code != 0).then_some(code));
+        }
+        table.ended.add(&ended);
+        drop(table);
         if let Some(live) = &self.entry.live {
-            for group in live.end() {
-                self.registry.groups.remove(&group, self.entry.id);
-            }
+            self.leave(live.end());
         }
     }
 }

@@ -66,7 +66,7 @@ impl Stages {
         idle: Duration,
         farewell: Farewell,
     ) -> impl Future<Output = (Carried, End)> + use<> {
-        relay(client, upstream, Default::default(), idle, farewell, self.control())
+        relay(client, upstream, Default::default(), (idle, Duration::ZERO), farewell, self.control())
     }
 }
 
@@ -98,7 +98,7 @@ async fn heads_go_first() {
     let stages = Stages::new();
     let ((mut client, a), (mut upstream, b)) = (unix(), tcp().await);
     let head = (Bytes::from_static(b"head "), Bytes::from_static(b"hello "));
-    let relay = relay(a, b, head, LONG, Farewell::None, stages.control());
+    let relay = relay(a, b, head, (LONG, Duration::ZERO), Farewell::None, stages.control());
     let talk = async {
         client.write_all(b"up").await.unwrap();
         client.shutdown().await.unwrap();

@@ -17,7 +17,7 @@ use weir_plugin::websocket::CloseReason;
 
 use crate::listen::bindings::Bindings;
 use crate::listen::limits::Loads;
-use crate::relay::{Registry, RelayFilter, RelayInfo, TapError, Tapped};
+use crate::relay::{Registry, RelayFilter, RelayInfo, TapError, Tapped, Totals};
 use crate::snapshot::Snapshot;
 use crate::spec::{ListenAddress, Listener};
 use crate::upstream;
@@ -208,6 +208,11 @@ impl Publisher {
     /// Relays that are open: WebSockets and connections of layer 4.
     pub fn relays(&self) -> usize {
         self.relays.len()
+    }
+
+    /// What all relays have carried since the start.
+    pub fn carried(&self) -> Totals {
+        self.relays.totals()
     }
 
     /// Relays that are meant, at most so many, the oldest first; and how many are meant.

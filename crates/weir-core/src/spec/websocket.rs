@@ -82,7 +82,7 @@ pub struct Deflate {
     pub mem_level: u8,
     /// 1 to 9: how hard a compressor tries. Default 1.
     pub level: u8,
-    /// Smaller messages that weir makes go as they are. Default 64.
+    /// Smaller messages that weir makes go as they are. Default 256.
     pub min_size: usize,
     /// The most that a message may grow by when it is decompressed, once it has more than 64 KiB; over it 1009. Default 200.
     pub max_ratio: u32,
@@ -97,6 +97,13 @@ pub struct Tap {
     pub max_bytes: usize,
     /// What is replaced by `***`, in what is shown or begins there.
     pub redact: Vec<regex::bytes::Regex>,
+}
+
+impl WebSocket {
+    /// How old one relay may become. Zero: no bound.
+    pub fn age(&self) -> Duration {
+        self.max_age.mul_f64(1.0 - self.max_age_jitter.clamp(0.0, 1.0) * fastrand::f64())
+    }
 }
 
 impl Default for WebSocket {
@@ -132,6 +139,6 @@ impl Default for Frames {
 
 impl Default for Deflate {
     fn default() -> Self {
-        Deflate { takeover: false, window_bits: 15, mem_level: 8, level: 1, min_size: 64, max_ratio: 200 }
+        Deflate { takeover: false, window_bits: 15, mem_level: 8, level: 1, min_size: 256, max_ratio: 200 }
     }
 }

@@ -71,6 +71,7 @@ impl Inflater {
     }
 
     /// Whether a state is held now.
+    #[cfg(test)]
     pub(crate) fn holds_state(&self) -> bool {
         self.state.is_some()
     }
@@ -204,6 +205,7 @@ impl Deflater {
     }
 
     /// Whether a state is held now.
+    #[cfg(test)]
     pub(crate) fn holds_state(&self) -> bool {
         self.state.is_some()
     }

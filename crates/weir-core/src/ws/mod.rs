@@ -7,8 +7,6 @@
 //! [`mask`], [`utf8`] (text in pieces), [`close`] (why a connection ends), [`extension`] (what both sides agree on about
 //! compression), [`deflate`] (compression itself), [`states`] (the memory that it needs).
 
-#![allow(dead_code, reason = "relays that look at frames come next")]
-
 pub(crate) mod close;
 pub(crate) mod deflate;
 pub(crate) mod extension;

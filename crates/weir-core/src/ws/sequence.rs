@@ -110,11 +110,6 @@ impl Sequence {
         self.limits = limits;
     }
 
-    /// Whether a message has begun and not ended.
-    pub(crate) fn is_inside_message(&self) -> bool {
-        self.message.is_some()
-    }
-
     fn data(&mut self, head: &Head) -> Result<Part, Violation> {
         let first = head.opcode != Opcode::Continuation;
         if head.compressed && !self.deflate {

@@ -111,6 +111,7 @@ impl TakeoverMemory {
     }
 
     /// Bytes that are charged now.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -137,6 +138,8 @@ pub(super) fn idle() -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use zlib_rs::{DeflateFlush, InflateFlush};
+
     use super::*;
 
     #[test]
@@ -173,5 +176,25 @@ mod tests {
         assert_eq!(idle(), (KEPT - 1, KEPT - 1));
         drop(take_deflate(Shape { level: 2, ..last }));
         assert_eq!(idle(), (KEPT - 1, KEPT - 1));
+    }
+
+    #[test]
+    fn a_state_that_is_lent_again_has_seen_nothing() {
+        let shape = Shape { level: 6, window_bits: 9, mem_level: 1 };
+        let compress = |mut state: Box<Deflate>| {
+            let mut out = [0; 200];
+            state.compress(b"Hello, Hello", &mut out, DeflateFlush::SyncFlush).unwrap();
+            give_deflate(shape, state);
+            out
+        };
+        let (first, second) = (compress(take_deflate(shape)), compress(take_deflate(shape)));
+        assert_eq!(first, second);
+        let mut state = take_inflate();
+        let mut out = [0; 5];
+        state.decompress(b"\xf2\x48\xcd", &mut out, InflateFlush::SyncFlush).unwrap();
+        give_inflate(state);
+        let mut state = take_inflate();
+        state.decompress(b"\xf2\x48\xcd\xc9\xc9\x07\x00", &mut out, InflateFlush::SyncFlush).unwrap();
+        assert_eq!((&out, state.total_out()), (b"Hello", 5));
     }
 }

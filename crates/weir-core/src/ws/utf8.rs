@@ -1,5 +1,7 @@
 //! Text that comes in pieces (RFC 6455, section 8.1): whether it is UTF-8, told at the first byte that cannot be.
 
+use simdutf8::compat::from_utf8;
+
 use super::Violation;
 
 const INVALID: Violation = Violation::data("text is not UTF-8");
@@ -21,7 +23,7 @@ impl Utf8 {
     /// a character. After it nothing more is to be fed.
     pub(crate) fn feed(&mut self, bytes: &[u8], last: bool) -> Result<(), Violation> {
         let rest = self.close(bytes)?;
-        if let Err(error) = std::str::from_utf8(rest) {
+        if let Err(error) = from_utf8(rest) {
             if error.error_len().is_some() {
                 return Err(INVALID);
             }
@@ -48,7 +50,7 @@ impl Utf8 {
     fn push(&mut self, byte: u8) -> Result<(), Violation> {
         let length = usize::from(self.length);
         *self.open.get_mut(length).ok_or(INVALID)? = byte;
-        self.length = match std::str::from_utf8(self.open.get(..=length).unwrap_or_default()) {
+        self.length = match from_utf8(self.open.get(..=length).unwrap_or_default()) {
             Ok(_) => 0,
             Err(error) if error.error_len().is_none() => self.length + 1,
             Err(_) => return Err(INVALID),

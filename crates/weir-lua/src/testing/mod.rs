@@ -2,6 +2,7 @@
 //! which knows nothing of Lua.
 
 mod scenario;
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table, Value};
+use weir_plugin::scenario::websocket::{Conversation, Conversed};
 use weir_plugin::scenario::{Admission, Arrival, LogLine, Outcome, Scenario};
 use weir_plugin::services::{HttpCall, Services};
 use weir_plugin::settings::Settings;
@@ -60,6 +62,16 @@ pub trait Bench {
         scenario: Scenario,
         script: Script,
     ) -> Waiting<Result<Outcome, String>>;
+    /// Runs a WebSocket through a plugin that is loaded.
+    ///
+    /// # Errors
+    /// As of [`Bench::exchange`], and of [`Bench::advance`].
+    fn websocket(
+        self: Rc<Self>,
+        plugin: usize,
+        conversation: Conversation,
+        script: Script,
+    ) -> Waiting<Result<Conversed, String>>;
     /// Moves the clock, and runs what plugins have set for the times that it comes to. What each plugin logged
     /// meanwhile, with its number.
     ///
@@ -279,6 +291,23 @@ fn native(
             }
         })?,
     )?;
+    let (owner, lent) = (bench.clone(), script.clone());
+    native.set(
+        "websocket",
+        lua.create_async_function(move |lua, (plugin, told): (usize, Value)| {
+            let (bench, script) = (owner.clone(), lent.clone());
+            async move {
+                let conversation = match websocket::read(&told) {
+                    Ok(conversation) => conversation,
+                    Err(message) => return Ok((None, Some(message))),
+                };
+                match bench.websocket(plugin, conversation, script).await {
+                    Ok(conversed) => Ok((Some(websocket::conversed(&lua, &conversed)?), None)),
+                    Err(message) => Ok((None, Some(message))),
+                }
+            }
+        })?,
+    )?;
     let owner = bench.clone();
     native.set(
         "exchange",
@@ -341,7 +370,7 @@ fn asked(settings: &Value, options: &Value) -> Result<(Settings, Policy), String
             ("grants", Setting::Table(grants)) => policy.grants = granted(grants)?,
             ("secrets", Setting::Table(secrets)) => policy.secrets = known(secrets)?,
             _ => {
-                let known = "on_failure = \"open\" or \"closed\", grants = { upstreams, hosts, kv }, \
+                let known = "on_failure = \"open\" or \"closed\", grants = { upstreams, hosts, kv, groups, relays }, \
                              secrets = { name = \"value\" }";
                 return Err(format!("`{name}` is no option of a plugin with this value: there are {known}"));
             }
@@ -370,7 +399,13 @@ fn granted(given: Settings) -> Result<Grants, String> {
             "upstreams" => &mut grants.upstreams,
             "hosts" => &mut grants.hosts,
             "kv" => &mut grants.kv,
-            _ => return Err(format!("unknown grant `{name}`: there are upstreams, hosts, kv")),
+            "groups" => &mut grants.groups,
+            "relays" => &mut grants.relays,
+            _ => {
+                return Err(format!(
+                    "unknown grant `{name}`: there are upstreams, hosts, kv, groups, relays"
+                ));
+            }
         };
         let Setting::List(items) = value else {
             return Err(format!("the grant `{name}` is a list of names"));

@@ -44,13 +44,13 @@ const TLS_NAMES: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subjec
 const CANDIDATE_NAMES: [&str; 4] = ["address", "weight", "load", "available"];
 
 /// Fields of a table, by names that are known.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     table: Option<&'a Table>,
     what: &'static str,
 }
 
 impl<'a> Fields<'a> {
-    fn new(value: &'a Value, what: &'static str, known: &[&str]) -> Result<Self> {
+    pub(super) fn new(value: &'a Value, what: &'static str, known: &[&str]) -> Result<Self> {
         let table = match value {
             Value::Nil => return Ok(Fields { table: None, what }),
             Value::Table(table) => table,
@@ -69,11 +69,11 @@ impl<'a> Fields<'a> {
         Ok(Fields { table: Some(table), what })
     }
 
-    fn value(&self, name: &str) -> Value {
+    pub(super) fn value(&self, name: &str) -> Value {
         self.table.and_then(|table| table.raw_get(name).ok()).unwrap_or(Value::Nil)
     }
 
-    fn bytes(&self, name: &str) -> Result<Option<Bytes>> {
+    pub(super) fn bytes(&self, name: &str) -> Result<Option<Bytes>> {
         match self.value(name) {
             Value::Nil => Ok(None),
             Value::String(text) => Ok(Some(Bytes::copy_from_slice(&text.as_bytes()))),
@@ -81,13 +81,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn text(&self, name: &str) -> Result<Option<String>> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
         let text = self.bytes(name)?;
         let text = text.map(|text| String::from_utf8(text.to_vec())).transpose();
         text.map_err(|_| format!("`{name}` of {} is not UTF-8", self.what))
     }
 
-    fn number<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T> {
+    pub(super) fn number<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T> {
         let number = match self.value(name) {
             Value::Nil => return Ok(default),
             value => value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64)),
@@ -99,7 +99,11 @@ impl<'a> Fields<'a> {
 
 /// Reads an exchange as a test gives it.
 pub(super) fn read(told: &Value) -> Result<Scenario> {
-    let fields = Fields::new(told, "an exchange", &NAMES)?;
+    scenario(&Fields::new(told, "an exchange", &NAMES)?)
+}
+
+/// Reads what an exchange has.
+pub(super) fn scenario(fields: &Fields<'_>) -> Result<Scenario> {
     let method = fields.bytes("method")?.unwrap_or_else(|| Bytes::from_static(b"GET"));
     let path = fields.bytes("path")?.unwrap_or_else(|| Bytes::from_static(b"/"));
     let target = PathAndQuery::try_from(&path[..]).ok().filter(|_| path.starts_with(b"/"));
@@ -113,13 +117,13 @@ pub(super) fn read(told: &Value) -> Result<Scenario> {
         headers: request_headers(&fields.value("headers"))?,
         body: fields.bytes("body")?.unwrap_or_default(),
         client: client(&fields.value("client_ip"))?,
-        tls: tls(&fields)?.map(Arc::new),
+        tls: tls(fields)?.map(Arc::new),
         request_id: fields.text("request_id")?.unwrap_or_else(|| "test-1".to_owned()),
         route: fields.text("route")?.unwrap_or_else(|| "test".to_owned()).into(),
         captures: captures(&fields.value("captures"))?,
         group: group(fields.text("group")?, &groups)?,
         groups,
-        attempts: attempts(&fields)?,
+        attempts: attempts(fields)?,
     })
 }
 

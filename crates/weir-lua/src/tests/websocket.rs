@@ -543,3 +543,54 @@ fn an_idle_relay_holds_little_memory() {
     println!("{each} bytes of Lua's for each relay");
     assert!(each < 1024.0, "{each} bytes of Lua's for each relay");
 }
+
+/// Keeps the request ids of what is logged.
+#[derive(Clone, Default)]
+struct Ids(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Ids {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for Ids {
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        if field.name() == "request_id" {
+            self.0.lock().expect("nobody failed").push(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+}
+
+#[test]
+fn what_hooks_log_has_the_id_of_the_request() {
+    let mut stage = Stage::new(
+        "return { on_frame = function() print('a') end, on_message = function() print('b') end, on_close = function() print('c') end }",
+    );
+    let (talk, ids) = (stage.talk(), Ids::default());
+    tracing::subscriber::with_default(ids.clone(), || {
+        block_on(talk.on_frame(frame("one")).finish());
+        block_on(talk.on_message(frame("one")).finish());
+        let closed = Closed { code: None, reason: "".into(), by: ClosedBy::Nobody };
+        block_on(talk.on_close(closed).finish()).expect("it comes to its end");
+    });
+    assert_eq!(*ids.0.lock().expect("nobody failed"), ["r-1", "r-1", "r-1"]);
+}

@@ -52,13 +52,14 @@ impl<'a> From<&'a PathBuf> for At<'a> {
     }
 }
 
-/// Asks for `path`, and hands on what comes back, piece by piece, until it ends or `take` is false.
+/// Asks for `path`, says when the answer begins, and hands it on, piece by piece, until it ends or `take` is false.
 ///
 /// # Errors
 /// When there is no good answer, or it breaks off.
 pub async fn follow(
     at: impl Into<At<'_>>,
     path: &str,
+    begun: impl FnOnce(),
     mut take: impl FnMut(&Bytes) -> bool,
 ) -> Result<(), Unanswered> {
     let late = |_| Err(Unanswered::Timeout(PATIENCE));
@@ -67,6 +68,7 @@ pub async fn follow(
     if response.status() != StatusCode::OK {
         return read(response).await.map(drop);
     }
+    begun();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Unanswered::Broken(error.to_string()))?;

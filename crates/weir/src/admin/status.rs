@@ -52,6 +52,9 @@ pub struct Status {
     pub connections: usize,
     /// How many of them are relays: WebSockets and connections of layer 4.
     pub relays: usize,
+    /// The same by what is read of them: `spliced`, `frames`, `messages`; or `tcp`.
+    #[serde(default)]
+    pub relay_kinds: BTreeMap<String, usize>,
     /// Earlier generations that something under way still goes by, the oldest first.
     pub held: Vec<Held>,
     /// The last time the configuration was read again: after a change of a file, or when that was asked for.
@@ -199,6 +202,7 @@ impl Board {
             listeners: Vec::new(),
             connections: 0,
             relays: 0,
+            relay_kinds: BTreeMap::new(),
             held: Vec::new(),
             last_change: None,
             took_over: None,
@@ -236,6 +240,8 @@ impl Board {
             let listeners = addresses.map(|(name, address)| Listener { name: name.to_string(), address });
             status.listeners = listeners.collect();
             (status.connections, status.relays) = (server.connections(), server.relays());
+            let kinds = server.carried().open.into_iter();
+            status.relay_kinds = kinds.map(|(kind, n)| (kind.name().to_owned(), n)).collect();
             let by_route = |held: weir_core::server::Held| Held {
                 generation: held.generation,
                 relays: held.relays.iter().map(|(route, n)| (route.to_string(), *n)).collect(),

@@ -46,11 +46,16 @@ impl At {
             .map_err(|error| fail(&format!("what answers at {place} is another weir: {error}")))
     }
 
-    /// Hands on what it answers, piece by piece, until it ends or `take` is false. Why it does not answer goes to standard
+    /// Says when its answer begins, and hands it on, piece by piece, until it ends or `take` is false. Why it does not answer goes to standard
     /// error.
-    pub(super) fn follow(self, path: &str, take: impl FnMut(&Bytes) -> bool) -> Result<(), ExitCode> {
+    pub(super) fn follow(
+        self,
+        path: &str,
+        begun: impl FnOnce(),
+        take: impl FnMut(&Bytes) -> bool,
+    ) -> Result<(), ExitCode> {
         let place = self.place()?;
-        let followed = runtime()?.block_on(admin::follow(place.at(), path, take));
+        let followed = runtime()?.block_on(admin::follow(place.at(), path, begun, take));
         followed.map_err(|error| fail(&explain(&place, &error)))
     }
 

@@ -180,13 +180,26 @@ fn action(out: &mut String, spec: &Spec, route: &Route) {
                     weight => writeln!(out, "          {} weight {weight}", endpoint.address.show()),
                 };
             }
-            match &route.host {
+            let _ = match &route.host {
                 HostRewrite::Keep => Ok(()),
                 HostRewrite::Endpoint => writeln!(out, "          with the endpoint as Host"),
                 HostRewrite::Set(host) => writeln!(out, "          with Host {}", host.show()),
-            }
+            };
+            websocket(out, route)
         }
     };
+}
+
+/// What is done with the route's WebSockets, where they are not just carried.
+fn websocket(out: &mut String, route: &Route) -> std::fmt::Result {
+    let Some(settings) = &route.websocket else { return writeln!(out, "websocket refused with 403") };
+    let readers = route.plugins.iter().filter(|plugin| plugin.hooks().is_for_relays()).cloned();
+    let readers: Vec<_> = readers.collect();
+    match (readers.is_empty(), settings.reads_frames) {
+        (true, false) => Ok(()),
+        (true, true) => writeln!(out, "websocket frames are read, as `websocket` says"),
+        (false, _) => writeln!(out, "websocket frames are read, by {}", names(&readers)),
+    }
 }
 
 fn balance_name(balance: &Balance) -> String {

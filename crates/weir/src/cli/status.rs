@@ -70,8 +70,10 @@ fn text(status: &Status, now: u64) -> String {
         let address = address.map_or_else(|| "a Unix socket".to_owned(), |address| address.to_string());
         text.push_str(&format!("listener {name} on {address}\n"));
     }
+    let kinds: Vec<_> = status.relay_kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     text.push_str(&format!(
-        "{}, {} of them WebSockets or other relays\n",
+        "{}, {} of them WebSockets or other relays{kinds}\n",
         count(status.connections, "connection"),
         status.relays
     ));
@@ -207,6 +209,7 @@ mod tests {
             listeners: vec![admin::Listener { name: "web".to_owned(), address: "[::]:80".parse().ok() }],
             connections: 9,
             relays: 5,
+            relay_kinds: [("messages".to_owned(), 3), ("tcp".to_owned(), 2)].into(),
             held: vec![
                 admin::Held { generation: 1, relays: [("chat".to_owned(), 4), ("db".to_owned(), 1)].into() },
                 admin::Held { generation: 3, relays: [].into() },
@@ -226,7 +229,7 @@ mod tests {
              configuration weir.toml\n\
              generation 4, since 1 min: 2 workers, 1 route, 2 upstreams\n\
              listener web on [::]:80\n\
-             9 connections, 5 of them WebSockets or other relays\n\
+             9 connections, 5 of them WebSockets or other relays (3 messages, 2 tcp)\n\
              under way by earlier generations: 1 (4 of chat, 1 of db), 3 (requests)\n\
              plugins a, b\n\
              1 certificate, the first to expire: a.pem (a.test) expires in 1 d 1 h\n\

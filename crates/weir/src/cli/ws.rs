@@ -168,7 +168,11 @@ impl Tap {
     fn run(self) -> Result<ExitCode, ExitCode> {
         let mut lines = Lines::default();
         let mut out = std::io::stdout();
-        self.at.follow(&format!("/websockets/{}/tap", self.id), |piece| {
+        let id = self.id;
+        // Nothing is left to tell it to when standard error is closed.
+        let tell = |what: String| drop(writeln!(std::io::stderr(), "{what}"));
+        let begun = || tell(format!("looking at {id}; Ctrl-C ends it"));
+        self.at.follow(&format!("/websockets/{id}/tap"), begun, |piece| {
             lines.add(piece, |line| {
                 let shown = match (self.json, serde_json::from_str(line)) {
                     (false, Ok(message)) => shown(&message),
@@ -177,8 +181,7 @@ impl Tap {
                 out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_ok()
             })
         })?;
-        // Nothing is left to tell it to when standard error is closed.
-        let _ = writeln!(std::io::stderr(), "it has ended");
+        tell(format!("{id} has ended"));
         Ok(ExitCode::SUCCESS)
     }
 }

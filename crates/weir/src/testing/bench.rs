@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use weir_lua::testing::{Script, Waiting};
+use weir_plugin::scenario::websocket::{Conversation, Conversed, Event};
 use weir_plugin::scenario::{Admission, Arrival, LogLine, Outcome, Scenario};
 use weir_plugin::services::{Clock, HttpAnswer, HttpCall, HttpClient, Services};
 use weir_plugin::settings::Settings;
 use weir_plugin::{Content, Error, Instance, Plugin, Policy, Step};
-use weir_services::Scripted;
+use weir_services::{NotedRelays, Scripted};
 
 use super::exchange::{self, Patience};
 use super::lines::Lines;
+use super::websocket;
 
 /// Memory of the key-value store, in bytes.
 const KV_MEMORY: u64 = 16 << 20;
@@ -37,6 +39,7 @@ pub(super) struct Bench {
     pub(super) services: Services,
     patience: Patience,
     lines: Lines,
+    relays: NotedRelays,
     calls: RefCell<mpsc::UnboundedReceiver<Asked>>,
     plugins: RefCell<Vec<Running>>,
 }
@@ -115,8 +118,10 @@ impl Bench {
         let client = Client { tell, patience: patience.clone() };
         let services =
             weir_services::with_clock(KV_MEMORY, Arc::new(client), Arc::new(patience.clock.clone()));
+        let relays = NotedRelays::default();
+        let services = Services { websockets: Arc::new(relays.clone()), ..services };
         let plugins = RefCell::default();
-        Rc::new(Bench { loader, services, patience, lines, calls: RefCell::new(calls), plugins })
+        Rc::new(Bench { loader, services, patience, lines, relays, calls: RefCell::new(calls), plugins })
     }
 
     /// Waits for something, and lets the test answer calls meanwhile.
@@ -215,11 +220,51 @@ impl Bench {
         if !running.instance.is_spent() {
             return Ok(running);
         }
+        self.afresh(number, running).await
+    }
+
+    /// A plugin with a fresh instance.
+    async fn afresh(&self, number: usize, running: Running) -> Result<Running, String> {
         let fresh = Running { instance: self.start(&running.plugin).await?, ..running };
         if let Some(place) = self.plugins.borrow_mut().get_mut(number) {
             *place = fresh.clone();
         }
         Ok(fresh)
+    }
+
+    /// Runs a WebSocket. What timers log meanwhile is of it, too.
+    async fn converse(&self, number: usize, conversation: Conversation) -> Result<Conversed, String> {
+        let Running { plugin, instance, .. } = self.running(number).await?;
+        self.lines.take();
+        let mut log = Vec::new();
+        let Conversation { events, .. } = &conversation;
+        let mut relay =
+            websocket::Run::open(&*plugin, instance, &conversation, &self.patience, &self.relays).await?;
+        for event in events {
+            if !relay.is_open() {
+                break;
+            }
+            match event {
+                Event::Message { direction, opcode, fragments, compressed } => {
+                    relay.message(*direction, *opcode, fragments, *compressed).await;
+                }
+                Event::Close(closed) => relay.close(closed.clone()),
+                Event::Wait(time) => {
+                    log.append(&mut self.lines.take());
+                    let told = self.go_on(*time).await?;
+                    log.extend(told.into_iter().filter(|(of, _)| *of == number).map(|(_, line)| line));
+                    relay.settle();
+                }
+                Event::Migrate => {
+                    let running = self.running(number).await?;
+                    relay.migrate(self.afresh(number, running).await?.instance).await;
+                }
+            }
+        }
+        let mut conversed = relay.finish().await;
+        log.append(&mut self.lines.take());
+        conversed.exchange.log = log;
+        Ok(conversed)
     }
 }
 
@@ -253,6 +298,15 @@ impl weir_lua::testing::Bench for Bench {
             outcome.log = self.lines.take();
             Ok(outcome)
         })
+    }
+
+    fn websocket(
+        self: Rc<Self>,
+        plugin: usize,
+        conversation: Conversation,
+        script: Script,
+    ) -> Waiting<Result<Conversed, String>> {
+        Box::pin(async move { self.answering(&script, self.converse(plugin, conversation)).await })
     }
 
     fn advance(

@@ -81,42 +81,10 @@ pub async fn run(
     scenario: Scenario,
     patience: &Patience,
 ) -> Result<Outcome, String> {
-    let mut run = Run {
-        plugin,
-        visit: instance.visit(),
-        x: Held::new(exchange(&scenario)),
-        patience,
-        request_body: scenario.body.clone(),
-        attempts: Vec::new(),
-        tried: Vec::new(),
-        answered_by: AnsweredBy::Failure,
-        failure: None,
-    };
-    normalise(&mut run.x.uri).map_err(|error| format!("weir answers this path with 400: {error}"))?;
-    let ends = scenario.attempts.iter().map(end).collect::<Result<Vec<_>, _>>()?;
-    let (status, headers, body) = match run.response(&scenario, &ends).await {
-        Ok(reply) => (reply.status, reply.headers, reply.body),
-        Err(kind) => run.answer(kind).await,
-    };
+    let mut run = Run::new(plugin, instance, &scenario, patience)?;
+    let reply = run.answered(&scenario).await?;
     run.log().await;
-    let x = &run.x;
-    let last = run.attempts.last();
-    Ok(Outcome {
-        request: Asked {
-            method: x.method.clone(),
-            uri: x.uri.clone(),
-            headers: x.headers.clone(),
-            body: run.request_body,
-            group: last.map(|attempt| attempt.group.clone()),
-            endpoint: last.and_then(|attempt| attempt.endpoint.clone()),
-            hash_key: last.and_then(|attempt| attempt.hash_key.clone()),
-        },
-        response: Reply { status, headers, body },
-        answered_by: run.answered_by,
-        attempts: run.attempts,
-        failure: run.failure,
-        log: Vec::new(),
-    })
+    Ok(run.outcome(reply))
 }
 
 /// What an attempt comes to: a response, or a failure that there is.
@@ -208,21 +176,79 @@ fn normalise(uri: &mut Uri) -> Result<(), String> {
 type Groups = BTreeMap<Arc<str>, Vec<Candidate>>;
 
 /// An exchange under way.
-struct Run<'a> {
-    plugin: &'a dyn Plugin,
-    visit: Box<dyn Visit>,
-    x: Held,
-    patience: &'a Patience,
+pub(super) struct Run<'a> {
+    pub(super) plugin: &'a dyn Plugin,
+    pub(super) visit: Box<dyn Visit>,
+    pub(super) x: Held,
+    pub(super) patience: &'a Patience,
     request_body: Bytes,
     attempts: Vec<Attempted>,
     /// Groups and endpoints of attempts that failed.
     tried: Vec<(Arc<str>, Arc<str>)>,
-    answered_by: AnsweredBy,
-    failure: Option<String>,
+    pub(super) answered_by: AnsweredBy,
+    pub(super) failure: Option<String>,
 }
 
-impl Run<'_> {
-    fn deadline(&self) -> Duration {
+impl<'a> Run<'a> {
+    /// An exchange at its begin.
+    ///
+    /// # Errors
+    /// When weir would not have taken the request.
+    pub(super) fn new(
+        plugin: &'a dyn Plugin,
+        instance: Rc<dyn Instance>,
+        scenario: &Scenario,
+        patience: &'a Patience,
+    ) -> Result<Self, String> {
+        let mut x = exchange(scenario);
+        normalise(&mut x.uri).map_err(|error| format!("weir answers this path with 400: {error}"))?;
+        Ok(Run {
+            plugin,
+            visit: instance.visit(),
+            x: Held::new(x),
+            patience,
+            request_body: scenario.body.clone(),
+            attempts: Vec::new(),
+            tried: Vec::new(),
+            answered_by: AnsweredBy::Failure,
+            failure: None,
+        })
+    }
+
+    /// What the client gets.
+    ///
+    /// # Errors
+    /// When the scenario has a failure that there is not.
+    pub(super) async fn answered(&mut self, scenario: &Scenario) -> Result<Reply, String> {
+        let ends = scenario.attempts.iter().map(end).collect::<Result<Vec<_>, _>>()?;
+        Ok(match self.response(scenario, &ends).await {
+            Ok(reply) => reply,
+            Err(kind) => self.answer(kind).await,
+        })
+    }
+
+    /// What came of it.
+    pub(super) fn outcome(self, response: Reply) -> Outcome {
+        let (x, last) = (&self.x, self.attempts.last());
+        Outcome {
+            request: Asked {
+                method: x.method.clone(),
+                uri: x.uri.clone(),
+                headers: x.headers.clone(),
+                body: self.request_body,
+                group: last.map(|attempt| attempt.group.clone()),
+                endpoint: last.and_then(|attempt| attempt.endpoint.clone()),
+                hash_key: last.and_then(|attempt| attempt.hash_key.clone()),
+            },
+            response,
+            answered_by: self.answered_by,
+            attempts: self.attempts,
+            failure: self.failure,
+            log: Vec::new(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
         self.plugin.policy().limits.deadline
     }
 
@@ -247,6 +273,10 @@ impl Run<'_> {
             }
         };
         self.x.status = reply.status;
+        // What is a WebSocket from now on has no response that hooks could change.
+        if reply.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(reply);
+        }
         if self.plugin.hooks().response {
             self.x.response_body = content(&reply.body);
             std::mem::swap(&mut self.x.response_headers, &mut reply.headers);
@@ -431,7 +461,8 @@ impl Run<'_> {
         })
     }
 
-    async fn log(&mut self) {
+    /// Ends it.
+    pub(super) async fn log(&mut self) {
         if self.plugin.hooks().log {
             self.x.phase = Phase::Ended;
             let deadline = self.deadline();
@@ -466,12 +497,12 @@ impl Run<'_> {
     }
 
     /// The response that tells the client of a failure.
-    async fn answer(&mut self, kind: Kind) -> (StatusCode, http::HeaderMap, Bytes) {
+    async fn answer(&mut self, kind: Kind) -> Reply {
         self.answered_by = AnsweredBy::Failure;
         let id = self.x.request_id.to_str().unwrap_or_default();
         let (head, body) = respond(kind, self.x.headers.get(ACCEPT), id, &[]).into_parts();
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         self.x.status = head.status;
-        (head.status, head.headers, body)
+        Reply { status: head.status, headers: head.headers, body }
     }
 }

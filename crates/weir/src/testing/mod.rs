@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`find`] (which plugins have which tests), `suite` (running the tests of one), `bench` (what a
 //! test gets: a plugin, a clock, a store of its own), [`exchange`] (an exchange through a plugin of any engine),
-//! [`report`] and [`junit`] (what people and machines are told).
+//! `websocket` (a WebSocket), [`report`] and [`junit`] (what people and machines are told).
 
 mod bench;
 pub mod exchange;
@@ -11,5 +11,6 @@ pub mod junit;
 mod lines;
 pub mod report;
 mod suite;
+mod websocket;
 
 pub use suite::{Broken, Suite, Test, run, run_until};

@@ -86,6 +86,8 @@ struct Closing {
     since: Coarse,
     /// Whether weir has sent a close frame, or cannot: to the upstream, to the client.
     sent: [bool; 2],
+    /// Whether the side that has got none yet broke a rule: then that is what it is told.
+    broke: bool,
 }
 
 /// What a relay comes to.
@@ -162,6 +164,10 @@ impl Framed {
     pub(crate) fn go_on(&mut self, talkers: Talkers, settings: &spec::WebSocket) {
         self.talkers = Rc::new(talkers);
         self.bounds = Bounds::new(settings);
+        // What plugins have set for this one holds on.
+        if let Some(limits) = self.control.live().and_then(|live| live.limits()) {
+            self.bounds.set(&limits);
+        }
         self.tap.clone_from(&settings.frames.tap);
         self.show = None;
         self.apply_bounds();
@@ -321,41 +327,38 @@ impl Framed {
             end: End::Closed,
             since: Coarse::now(),
             sent: [false; 2],
+            broke: false,
         });
-        let payload = match close.code {
-            Some(code) => close::encode(code, &close.reason),
-            None => Vec::new(),
-        };
-        let place = index(direction);
-        if let Some(sent) = closing.sent.get_mut(place).filter(|sent| !**sent) {
-            *sent = true;
+        if let Some(payload) = closing.last_word(direction, Some(close)) {
             self.pump(direction).say_close(&payload);
         }
     }
 
     /// A side has ended without a close frame.
     fn on_end(&mut self, direction: Direction, end: End) {
-        let place = index(direction);
-        let other = opposite(direction);
         if self.closing.is_none() {
             let closed = Closed { code: None, reason: "".into(), by: ClosedBy::Nobody };
             // What it has sent still goes on; then the other side's connection ends, as it would without weir.
-            self.closing = Some(Closing { closed, end, since: Coarse::now(), sent: [true; 2] });
-            self.pump(other).end();
+            let since = Coarse::now();
+            self.closing = Some(Closing { closed, end, since, sent: [true; 2], broke: false });
+            self.pump(opposite(direction)).end();
             return;
         }
-        // It had a close frame and answered none: the other side's handshake still comes to its end.
-        self.mark_sent(index(other));
-        let answer = self.closing.as_ref().map(|closing| closing.closed.clone());
-        if let Some(closing) = &mut self.closing
-            && let Some(sent) = closing.sent.get_mut(place).filter(|sent| !**sent)
-        {
+        self.close_without(direction);
+    }
+
+    /// A side had a close frame and answers none: the other side's handshake still comes to its end.
+    fn close_without(&mut self, direction: Direction) {
+        let Some(closing) = &mut self.closing else { return };
+        if let Some(sent) = closing.sent.get_mut(index(opposite(direction))) {
             *sent = true;
-            let payload = answer.and_then(|closed| Some(close::encode(closed.code?, ""))).unwrap_or_default();
+        }
+        if let Some(payload) = closing.last_word(direction, None) {
             self.pump(direction).say_close(&payload);
         }
     }
 
+    /// A side broke a rule. It is told so after all that the other side has to say to what it sent before.
     fn on_violation(&mut self, direction: Direction, violation: Violation) {
         let Violation { code, detail } = violation;
         let by_client = direction == Direction::ToUpstream;
@@ -363,42 +366,44 @@ impl Framed {
         if self.closing.is_some() {
             // Whatever it sends now, it has been told.
             self.pump(direction).end();
-            return;
+            return self.close_without(direction);
         }
-        let (to_client, to_upstream) = if by_client { (code, 1001) } else { (1001, code) };
-        let (client_text, upstream_text) = if by_client { (detail, "") } else { ("", detail) };
-        let closed = Closed { code: Some(code), reason: detail.into(), by: ClosedBy::Weir };
-        self.close(
-            (to_upstream, upstream_text),
-            (to_client, client_text),
-            closed,
-            End::Broke(detail, by_client),
-        );
-    }
-
-    fn close_both(&mut self, code: u16, reason: &str, by: ClosedBy, end: End) {
-        let closed = Closed { code: Some(code), reason: reason.into(), by };
-        self.close((code, reason), (code, reason), closed, end);
+        self.pump(direction).say_close(&close::encode(1001, ""));
+        self.closing = Some(Closing {
+            closed: Closed { code: Some(code), reason: detail.into(), by: ClosedBy::Weir },
+            end: End::Broke(detail, by_client),
+            since: Coarse::now(),
+            sent: [by_client, !by_client],
+            broke: true,
+        });
     }
 
     /// Sends close frames to both sides, and waits for theirs.
-    fn close(&mut self, to_upstream: (u16, &str), to_client: (u16, &str), closed: Closed, end: End) {
+    fn close_both(&mut self, code: u16, reason: &str, by: ClosedBy, end: End) {
         if self.closing.is_some() {
             return;
         }
         self.up.discard();
         self.down.discard();
-        self.up.say_close(&close::encode(to_upstream.0, to_upstream.1));
-        self.down.say_close(&close::encode(to_client.0, to_client.1));
-        self.closing = Some(Closing { closed, end, since: Coarse::now(), sent: [true; 2] });
+        let payload = close::encode(code, reason);
+        self.up.say_close(&payload);
+        self.down.say_close(&payload);
+        let closed = Closed { code: Some(code), reason: reason.into(), by };
+        self.closing = Some(Closing { closed, end, since: Coarse::now(), sent: [true; 2], broke: false });
     }
 
-    fn mark_sent(&mut self, place: usize) {
-        if let Some(closing) = &mut self.closing
-            && let Some(sent) = closing.sent.get_mut(place)
-        {
-            *sent = true;
-        }
+    /// The close handshake takes too long. `None`: a side that has got no close frame yet gets one, and a moment for it.
+    fn cut(&mut self) -> Option<Closing> {
+        let closing = self.closing.as_mut()?;
+        let direction = match closing.sent {
+            [true, true] => return self.closing.take(),
+            [false, _] => Direction::ToUpstream,
+            _ => Direction::ToClient,
+        };
+        closing.since = Coarse::now();
+        self.pump(direction).end();
+        self.close_without(direction);
+        None
     }
 
     fn pump(&mut self, direction: Direction) -> &mut Pump {
@@ -443,7 +448,11 @@ impl Framed {
                 return Poll::Pending;
             }
             match due {
-                Due::Cut => return Poll::Ready(self.closing.take()),
+                Due::Cut => {
+                    if let Some(closing) = self.cut() {
+                        return Poll::Ready(Some(closing));
+                    }
+                }
                 Due::Idle => self.close_both(1001, "idle", ClosedBy::Weir, End::Idle),
                 Due::Aged => self.close_both(1001, "as old as it may be", ClosedBy::Weir, End::Aged),
                 Due::Silent => self.close_both(1001, "no answer to a ping", ClosedBy::Weir, End::Silent),
@@ -493,13 +502,26 @@ enum Due {
     Ping,
 }
 
+impl Closing {
+    /// The close frame of a direction, which counts as sent; `None` where one was. `said`: what its sender has closed with.
+    fn last_word(&mut self, direction: Direction, said: Option<&close::Close>) -> Option<Vec<u8>> {
+        let sent = self.sent.get_mut(index(direction)).filter(|sent| !**sent)?;
+        *sent = true;
+        let (code, reason) = match said {
+            _ if self.broke => (self.closed.code, &*self.closed.reason),
+            Some(close) => (close.code, &*close.reason),
+            None => (self.closed.code, ""),
+        };
+        Some(code.map(|code| close::encode(code, reason)).unwrap_or_default())
+    }
+}
+
 impl Bounds {
     fn new(settings: &spec::WebSocket) -> Self {
         let frames = &settings.frames;
-        let jitter = 1.0 - settings.max_age_jitter.clamp(0.0, 1.0) * fastrand::f64();
         Bounds {
             idle: settings.idle_timeout,
-            age: settings.max_age.mul_f64(jitter),
+            age: settings.age(),
             close: frames.close_timeout,
             ping_interval: frames.ping_interval,
             ping_timeout: frames.ping_timeout,

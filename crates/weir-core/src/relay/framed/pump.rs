@@ -65,6 +65,8 @@ pub(super) struct Pump {
     state: State,
     /// Whether the receiver waits for the rest of a frame that does not come.
     is_cut: bool,
+    /// Whether it was left before all was looked at that was read.
+    early: bool,
     /// Whether others have sent something into it.
     mail: bool,
     /// Pings are answered, and no pongs passed on.
@@ -113,6 +115,8 @@ struct Open {
     begun: bool,
     /// How they reach the receiver.
     form: Form,
+    /// Of what the receiver gets, where it is text.
+    utf8: Utf8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +187,7 @@ impl Pump {
             most: limits.message,
             state: State::Open,
             is_cut: false,
+            early: false,
             mail: false,
             answers,
             frames: 0,
@@ -304,7 +309,7 @@ impl Pump {
                 self.output.rest();
                 return Poll::Pending;
             }
-            if self.mail && around.live.is_some() && self.may_send() {
+            if self.early || self.mail && around.live.is_some() && self.may_send() {
                 continue;
             }
             match ready!(self.poll_read(cx, from)) {
@@ -335,7 +340,8 @@ impl Pump {
     /// Looks at what was read, as far as it goes without waiting.
     fn advance(&mut self, around: &Around<'_>) -> Option<Event> {
         loop {
-            if self.asked.is_some() || self.state == State::Closed || self.output.waiting() >= HIGH {
+            self.early = self.output.waiting() >= HIGH;
+            if self.asked.is_some() || self.state == State::Closed || self.early {
                 return None;
             }
             if self.mail && self.may_send() {
@@ -611,6 +617,9 @@ impl Pump {
             Outcome::Close(close) => return Err(Event::Verdict(close)),
             Outcome::Failed => return Err(Event::Failed),
         };
+        // Nothing follows what a hook has ended.
+        let ended = around.live.is_some_and(|live| live.has_asked() && live.close().is_some());
+        let decided = decided.filter(|_| !ended);
         let Part::Data { compressed, last, .. } = about.part else {
             return self.control(about, decided);
         };
@@ -622,7 +631,7 @@ impl Pump {
                 self.messages += 1;
                 self.whole(&about, decided, around);
             }
-            Stage::Frames => self.fragment(&about, decided, compressed, around),
+            Stage::Frames => return self.fragment(&about, decided, compressed, around),
             Stage::Messages => self.whole(&about, decided, around),
         }
         Ok(())
@@ -703,6 +712,9 @@ impl Pump {
             size: message.size,
         };
         let changed = message.raw.is_none();
+        if changed && frame.opcode.check(&frame.data).is_err() {
+            return Err(around.talkers.broke_text());
+        }
         let about = About { part: about.part, raw: 0..0, size: message.size };
         self.message = Some(message);
         self.ask_message(frame, about, changed, around)
@@ -764,10 +776,14 @@ impl Pump {
         decided: Option<(Frame, bool)>,
         compressed: bool,
         around: &Around<'_>,
-    ) {
-        let Part::Data { text, last, first, .. } = about.part else { return };
+    ) -> Result<(), Event> {
+        let Part::Data { text, last, first, .. } = about.part else { return Ok(()) };
         let form = if compressed { Form::Deflated } else { Form::Raw };
-        let open = self.open.unwrap_or(Open { begun: false, form });
+        let mut open = self.open.unwrap_or(Open { begun: false, form, utf8: Utf8::default() });
+        let data = decided.as_ref().map_or(&[][..], |(frame, _)| &frame.data);
+        if text && open.utf8.feed(data, last).is_err() {
+            return Err(around.talkers.broke_text());
+        }
         if let (Some((frame, changed)), Some(show), Some(live)) = (&decided, around.show, around.live) {
             let passed = if *changed { Passed::Replaced } else { Passed::Forwarded };
             show.tell(live, self.direction, frame.opcode, &frame.data, passed);
@@ -777,7 +793,7 @@ impl Pump {
             (false, true) => Opcode::Text,
             (false, false) => Opcode::Binary,
         };
-        let same = first == !open.begun;
+        let same = first != open.begun;
         let begun = match decided {
             Some((_, false)) if open.form == Form::Raw && same => {
                 self.output.run(&self.input, about.raw.clone());
@@ -798,6 +814,7 @@ impl Pump {
             self.messages += 1;
         }
         self.open = (!last).then_some(Open { begun, ..open });
+        Ok(())
     }
 
     fn encode_fragment(&mut self, last: bool, open: &Open, opcode: Opcode, data: &[u8]) {

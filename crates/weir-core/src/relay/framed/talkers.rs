@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir_plugin::websocket::{CloseReason, Closed, Direction, Frame, FrameVerdict, Watch};
 use weir_plugin::{Step, Talk};
 
+use super::pump::Event;
 use crate::exchange::{Whose, bounded};
 use crate::instances::Running;
 
@@ -135,10 +136,7 @@ impl Talkers {
 
     /// What a verdict comes to; `None`: the next one is asked.
     fn settle(&self, talker: &Talker, verdict: FrameVerdict, way: &mut Way) -> Option<Outcome> {
-        let hook = match way.stage {
-            Stage::Frames => "on_frame",
-            Stage::Messages => "on_message",
-        };
+        let hook = way.stage.hook();
         let message = match verdict {
             FrameVerdict::Forward => return None,
             FrameVerdict::Drop => return Some(Outcome::Drop(way.frame.clone())),
@@ -161,13 +159,31 @@ impl Talkers {
         failed.err().map(|_| Outcome::Failed)
     }
 
-    /// Tells all that the relay has ended.
+    /// What plugins have made of the pieces of a text is none: they failed.
+    pub(super) fn broke_text(&self) -> Event {
+        if let Some(talker) = self.list.iter().find(|talker| talker.watch.frames) {
+            let message = "what it has made of the pieces of a text message is not UTF-8";
+            talker.running.tell(&self.whose, Stage::Frames.hook(), message);
+        }
+        Event::Failed
+    }
+
+    /// Tells all that want something of the relay that it has ended.
     pub(crate) async fn end(&self, closed: &Closed) {
-        for talker in self.list.iter().filter(|talker| talker.running.hooks.close) {
+        for talker in self.list.iter().filter(|talker| talker.running.hooks.close && talker.watch.is_any()) {
             let told = bounded(&talker.running, talker.talk.on_close(closed.clone())).await.flatten();
             if let Err(message) = told {
                 talker.running.tell(&self.whose, "on_close", &message);
             }
+        }
+    }
+}
+
+impl Stage {
+    fn hook(self) -> &'static str {
+        match self {
+            Stage::Frames => "on_frame",
+            Stage::Messages => "on_message",
         }
     }
 }

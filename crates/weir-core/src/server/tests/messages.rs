@@ -1,15 +1,20 @@
 //! WebSockets whose frames are read: what plugins make of them, and how they end.
 
+mod bounds;
+mod deflate;
+mod others;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use weir_plugin::native::Native;
+use weir_plugin::websocket::Opcode as PluginOpcode;
 use weir_plugin::websocket::{CloseReason, Closed, ClosedBy, Direction, Frame, FrameVerdict, Watch};
 use weir_plugin::{OnFailure, Policy};
 
 use super::*;
 use crate::relay::RelayFilter;
-use crate::spec::{Action, Deflate, Frames, Pings, QueueFull, Route, WebSocket};
+use crate::spec::{Action, Deflate, Frames, Route, WebSocket};
 use crate::ws::deflate::{Bound, Deflater, Inflater};
 use crate::ws::frame::{Head, Opcode};
 use crate::ws::{close, mask};
@@ -99,14 +104,6 @@ impl Peer {
     fn expect(&mut self, frame: &Wire) {
         assert_eq!(self.next().as_ref(), Some(frame));
     }
-
-    /// Ends as it should: says why, hears the same, and finds the connection closed.
-    #[track_caller]
-    fn leave(mut self, code: u16) {
-        self.send(&closing(code, ""));
-        self.expect(&closing(code, ""));
-        assert!(self.next().is_none());
-    }
 }
 
 fn head_of(stream: &mut TcpStream) -> (String, HashMap<String, String>) {
@@ -133,6 +130,11 @@ struct Talking {
 
 impl Talking {
     fn new(plugins: Vec<Native>, change: impl FnOnce(&mut Route)) -> Self {
+        Self::on(1, plugins, change)
+    }
+
+    /// The same, on so many workers.
+    fn on(workers: usize, plugins: Vec<Native>, change: impl FnOnce(&mut Route)) -> Self {
         let extension: Arc<Mutex<Option<String>>> = Arc::default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -165,7 +167,7 @@ impl Talking {
             upstreams: vec![upstream("talk", &[address])],
             ..Spec::default()
         };
-        Talking { running: Running::new(&spec, 1), upstreams, spec, extension }
+        Talking { running: Running::new(&spec, workers), upstreams, spec, extension }
     }
 
     fn with(plugin: Native) -> Self {
@@ -301,13 +303,13 @@ fn frames_are_seen_as_they_come() {
 fn a_plugin_sends_and_closes() {
     let plugin = Native::new("sends")
         .on_websocket(|_, ws, has| {
-            ws.relay.send(Direction::ToClient, weir_plugin::websocket::Opcode::Text, "hello".into()).unwrap();
+            ws.relay.send(Direction::ToClient, PluginOpcode::Text, "hello".into()).unwrap();
             has
         })
         .on_message(|message, ws| match &*message.data {
             b"both" => {
                 for to in [Direction::ToUpstream, Direction::ToClient] {
-                    ws.relay.send(to, weir_plugin::websocket::Opcode::Binary, "sent".into()).unwrap();
+                    ws.relay.send(to, PluginOpcode::Binary, "sent".into()).unwrap();
                 }
                 FrameVerdict::Forward
             }
@@ -357,9 +359,9 @@ fn hooks_are_told_how_it_ended() {
     client.send_raw(&[0x81, 0x01, b'a']);
     client.expect(&closing(1002, "frame of a client without a mask"));
     upstream.expect(&closing(1001, ""));
-    let closed = ended.recv().map(|closed| (closed.code, closed.by));
     drop((client, upstream));
-    assert_eq!(closed.unwrap(), (Some(1002), ClosedBy::Weir));
+    let closed = ended.recv().unwrap();
+    assert_eq!((closed.code, closed.by), (Some(1002), ClosedBy::Weir));
 }
 
 impl Peer {
@@ -372,4 +374,64 @@ impl Peer {
         self.expect(&closing(code, ""));
         assert!(self.next().is_none() && other.next().is_none());
     }
+}
+
+#[test]
+fn more_than_fits_at_once_goes_on_to_its_end() {
+    let plugin = on_message(|message| FrameVerdict::Replace(message.data.repeat(1000).into()));
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    // All of them in one read.
+    let frames: Vec<u8> = (0..100).flat_map(|i| client.encoded(&text(&format!("{i:0100}")))).collect();
+    client.send_raw(&frames);
+    for i in 0..100 {
+        upstream.expect(&text(&format!("{i:0100}").repeat(1000)));
+    }
+}
+
+#[test]
+fn pieces_of_a_text_that_plugins_break_end_the_relay() {
+    let plugin = Native::new("breaks").on_frame(|frame, _| match frame.last {
+        true => FrameVerdict::Replace(Bytes::from_static(&[0xff])),
+        false => FrameVerdict::Forward,
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&piece(Opcode::Text, false, "a"));
+    client.send(&piece(Opcode::Continuation, true, "b"));
+    upstream.expect(&piece(Opcode::Text, false, "a"));
+    upstream.expect(&closing(1011, ""));
+    client.expect(&closing(1011, ""));
+    drop((client, upstream));
+    assert_eq!(server.running.seen().reason, Some(Kind::Plugin));
+}
+
+#[test]
+fn a_plugin_that_fails_ends_the_relay_or_is_left_out() {
+    for on_failure in [OnFailure::Closed, OnFailure::Open] {
+        let policy = Policy { on_failure, ..Policy::default() };
+        let plugin = on_message(|_| FrameVerdict::Fail("it did".to_owned())).policy(policy);
+        let server = Talking::with(plugin);
+        let (mut client, mut upstream) = server.open(None);
+        client.send(&text("a"));
+        match on_failure {
+            OnFailure::Closed => client.expect(&closing(1011, "")),
+            OnFailure::Open => upstream.expect(&text("a")),
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_what_a_hook_has_ended() {
+    let plugin = Native::new("ends").on_message(|_, ws| {
+        ws.relay.send(Direction::ToUpstream, PluginOpcode::Text, "before".into()).unwrap();
+        ws.relay.close(CloseReason::new(4002, "over").unwrap()).unwrap();
+        FrameVerdict::Forward
+    });
+    let server = Talking::with(plugin);
+    let (mut client, mut upstream) = server.open(None);
+    client.send(&text("a"));
+    upstream.expect(&text("before"));
+    upstream.expect(&closing(4002, "over"));
+    client.expect(&closing(4002, "over"));
 }

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use weir_core::spec;
 use weir_plugin::message::call::origin;
 use weir_plugin::settings::{Settings, Value};
+use weir_plugin::websocket::LONGEST_GROUP;
 use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
 
 use super::Lower;
@@ -306,11 +307,35 @@ impl Lower<'_> {
                 ),
             }
         }
+        for (i, name) in raw.groups.iter().enumerate() {
+            let begin = name.strip_suffix('*').unwrap_or(name);
+            let at = at.key("groups").index(i);
+            if name.is_empty() {
+                self.error(&at, "the name of a group has one byte or more", "")
+                    .help("\"*\" stands for every group, \"room:*\" for those that begin with room:");
+            } else if name.len() > LONGEST_GROUP {
+                self.error(&at, format!("the name of a group has at most {LONGEST_GROUP} bytes"), "");
+            } else if begin.contains('*') {
+                self.error(&at, format!("in \"{name}\" there is a * before the end"), "")
+                    .help("only at the end it stands for anything");
+            }
+        }
+        for (i, name) in raw.relays.iter().enumerate() {
+            let mut known = config.routes.iter().filter_map(|route| route.name.as_deref());
+            if !known.clone().any(|route| route == name) {
+                let label =
+                    did_you_mean(name, known.by_ref()).map(|near| format!("did you mean \"{near}\"?"));
+                let at = at.key("relays").index(i);
+                self.error(&at, format!("there is no route `{name}`"), label.unwrap_or_default())
+                    .help("a route has the name that its key `name` says");
+            }
+        }
         Grants {
             upstreams: raw.upstreams.iter().cloned().collect(),
             hosts,
             kv: raw.kv.iter().cloned().collect(),
-            ..Grants::default()
+            groups: raw.groups.iter().cloned().collect(),
+            relays: raw.relays.iter().cloned().collect(),
         }
     }
 

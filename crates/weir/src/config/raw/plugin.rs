@@ -86,6 +86,10 @@ pub struct PluginGrants {
     pub hosts: Vec<String>,
     /// Namespaces of the key-value store that it may open beside its own.
     pub kv: Vec<String>,
+    /// Groups of WebSockets that it may put WebSockets into and send to; `*` at the end of a name stands for anything.
+    pub groups: Vec<String>,
+    /// Routes whose WebSockets it may find by their ids.
+    pub relays: Vec<String>,
 }
 
 /// A plugin of a route or a listener.

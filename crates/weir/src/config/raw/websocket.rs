@@ -120,7 +120,7 @@ impl Default for Deflate {
             window_bits: None,
             mem_level: None,
             level: 1,
-            min_size: Text(Size(64)),
+            min_size: Text(Size(256)),
             max_ratio: 200,
         }
     }
