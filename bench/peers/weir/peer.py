@@ -5,7 +5,8 @@ from harness import HERE, Peer
 
 class Weir(Peer):
     name = "weir"
-    modes = ("base", "lua", "many")
+    # wslimits: frames are read because there are bounds; the ws_ ones after it: because of a plugin, whose file each names.
+    modes = ("base", "lua", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message", "ws_ctx")
     gen2 = 'response_headers = { set = { x-gen = "{gen}" } }'
     # `cargo xtask bench` builds it; WEIR_BIN measures another build.
     binary = os.environ.get("WEIR_BIN", os.path.join(HERE, "../target/release/weir"))
@@ -15,6 +16,11 @@ class Weir(Peer):
             return {"plugins": "", "scripts": "", "upstream_b": ""}
         if self.mode == "many":
             return {"plugins": "", "scripts": self.many(), "upstream_b": ""}
+        if self.mode == "wslimits":
+            return {"plugins": 'websocket = { max_message = "1MiB" }', "scripts": "", "upstream_b": ""}
+        if self.mode.startswith("ws"):
+            script = "redact" if self.mode == "wsframe" else self.mode.removeprefix("ws_")
+            return {"plugins": f'plugins = ["{script}"]', "scripts": f'[plugins.{script}]\npath = "{self.dir}/{script}.lua"', "upstream_b": ""}
         return {
             "plugins": 'plugins = ["route"]',
             "scripts": f'[plugins.route]\npath = "{self.dir}/route.lua"',

@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`options`]; [`change`] (what is changed, and what must come of it); [`proxy`], [`weir`], [`peer`]
 //! (what is soaked); [`load`], [`client`], [`upstream`], [`certificates`] (what goes through it); [`count`],
-//! [`memory`], [`report`] (what is told).
+//! [`memory`], [`report`] (what is told). [`migrate`] is a soak of its own: WebSockets that go over to each new script.
 
 mod certificates;
 mod change;
@@ -14,6 +14,7 @@ mod client;
 mod count;
 mod load;
 mod memory;
+mod migrate;
 mod options;
 mod peer;
 mod proxy;
@@ -61,16 +62,22 @@ fn run(options: &Options) -> Result<bool> {
     let mut folder = tempfile::Builder::new().prefix("weir-soak-").tempdir()?;
     folder.disable_cleanup(options.keep);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(soak(options, folder.path()))?;
-    print!("\n{}", report.text());
+    let (text, json, well) = if options.migrate {
+        let report = runtime.block_on(migrate::soak(options, folder.path()))?;
+        (report.text(), report.json(), report.faults().is_empty())
+    } else {
+        let report = runtime.block_on(soak(options, folder.path()))?;
+        (report.text(), report.json(), report.faults().is_empty())
+    };
+    print!("\n{text}");
     if options.keep {
         println!("files and log are in {}", folder.path().display());
     }
     if let Some(path) = &options.json {
-        std::fs::write(path, format!("{:#}\n", report.json()))
+        std::fs::write(path, format!("{json:#}\n"))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(report.faults().is_empty())
+    Ok(well)
 }
 
 async fn soak(options: &Options, folder: &std::path::Path) -> Result<Report> {

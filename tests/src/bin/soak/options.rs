@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::migrate::Spoil;
+
 /// Load on a proxy while its configuration, scripts and certificates change. Exit code 0 only if no request failed, no
 /// WebSocket was lost, every change served, and every broken one was reported and none applied.
 #[derive(Debug, Clone, Parser)]
@@ -28,6 +30,13 @@ pub(crate) struct Options {
     /// One in 25 changes moves a listener to another port
     #[arg(long, conflicts_with = "peer")]
     pub(crate) listeners: bool,
+    /// Only scripts change, none is broken, and the load are WebSockets that go over to each new one with what the one before
+    /// knew of them
+    #[arg(long, conflicts_with_all = ["peer", "generations", "listeners"])]
+    pub(crate) migrate: bool,
+    /// Make it fail, to see that it does
+    #[arg(long, value_enum, requires = "migrate")]
+    pub(crate) spoil: Option<Spoil>,
     /// Another proxy under the same load, reloaded as its manual says
     #[arg(long, value_enum)]
     pub(crate) peer: Option<Peer>,

@@ -152,6 +152,11 @@ impl Proxy {
         }
     }
 
+    /// How many WebSockets of weir's still go by what was there before the last change.
+    pub(crate) async fn held(&self) -> Result<u64> {
+        weir::held(&self.place).await
+    }
+
     /// The last lines of its log.
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.place.folder.join("proxy.log")).unwrap_or_default();

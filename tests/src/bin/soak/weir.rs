@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 
 use crate::change::What;
 use crate::client::PATIENCE;
+use crate::migrate::{self, Spoil};
 use crate::options::Options;
 use crate::proxy::{Desired, Place, Told, signal};
 
@@ -28,6 +29,8 @@ pub(crate) struct Ways {
     signal: bool,
     /// Its `reload.generations`.
     generations: u32,
+    /// Whether its WebSockets go over to each change, and how that is spoilt.
+    migrate: Option<Option<Spoil>>,
     /// What it told the last time.
     last: Status,
 }
@@ -41,6 +44,14 @@ struct Status {
     problems: String,
 }
 
+/// How many relays go by earlier generations.
+pub(crate) async fn held(place: &Place) -> Result<u64> {
+    let held = ask(place).await?;
+    let held = held["held"].as_array().context("there is no `held`")?;
+    let relays = held.iter().filter_map(|held| held["relays"].as_object()).flat_map(|relays| relays.values());
+    Ok(relays.filter_map(Value::as_u64).sum())
+}
+
 impl Ways {
     /// Of the binary that was named.
     pub(crate) fn new(options: &Options) -> Result<Self> {
@@ -49,7 +60,8 @@ impl Ways {
         // The soak makes in minutes what takes months: that some are closed for it is not what is looked for.
         let all = u32::try_from(options.reloads).unwrap_or(u32::MAX);
         let generations = options.generations.unwrap_or(all);
-        Ok(Ways { binary, signal: options.signal, generations, last: Status::default() })
+        let migrate = options.migrate.then_some(options.spoil);
+        Ok(Ways { binary, signal: options.signal, generations, migrate, last: Status::default() })
     }
 
     /// The command line.
@@ -62,15 +74,16 @@ impl Ways {
 
     /// Its files: the configuration and a script.
     pub(crate) fn texts(&self, place: &Place, desired: &Desired) -> Vec<(&'static str, String)> {
+        let watch = !self.signal;
+        if let Some(spoil) = self.migrate {
+            return migrate::texts(place, desired, watch, spoil);
+        }
         let script = format!(
             "return {{\n  on_response = function(res)\n    res.headers:set(\"x-script\", \"{}\")\n  end,\n}}\n{}",
             desired.script,
             if desired.broken == Some(What::Script) { "end end\n" } else { "" }
         );
-        vec![
-            ("weir.toml", config(place, desired, !self.signal, self.generations)),
-            ("plugins/soak.lua", script),
-        ]
+        vec![("weir.toml", config(place, desired, watch, self.generations)), ("plugins/soak.lua", script)]
     }
 
     /// Hears what came of a change. By SIGHUP or by itself, weir tells the same.
@@ -132,13 +145,18 @@ impl Status {
 }
 
 async fn status(place: &Place) -> Result<Status> {
+    Status::parse(&ask(place).await?)
+}
+
+/// `GET /status`.
+async fn ask(place: &Place) -> Result<Value> {
     let stream = UnixStream::connect(place.folder.join("admin.sock")).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get("/status").header(header::HOST, "weir").body(Empty::<Bytes>::new())?;
     let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await??;
     let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await??;
-    Status::parse(&serde_json::from_slice(&body.to_bytes())?)
+    Ok(serde_json::from_slice(&body.to_bytes())?)
 }
 
 fn config(place: &Place, desired: &Desired, watch: bool, generations: u32) -> String {
