@@ -17,6 +17,8 @@ local OTHER = { to_upstream = "to_client", to_client = "to_upstream" }
 local MOST_BYTES = 1048576
 -- The most calls of a WebSocket of which it is remembered what they called, and names that metrics tell apart.
 local MOST_CALLS, MOST_NAMES = 1000, 100
+-- The largest record that can be looked at, in bytes.
+local MOST_RECORD = 1048576
 
 -- Methods of hubs are the same in upper and lower case.
 local function compiled(side)
@@ -72,8 +74,15 @@ local function called(record, size, direction, ctx)
   count("calls", method, direction, 1)
   count("bytes", method, direction, size)
   local id = record.invocationId
-  if type(id) == "string" and ctx.count < MOST_CALLS then
-    ctx.calls[`{direction} {id}`] = method
+  if type(id) ~= "string" then
+    return
+  end
+  local key = `{direction} {id}`
+  if ctx.calls[key] then
+    -- An id that is used again stands for the later call.
+    ctx.calls[key] = method
+  elseif ctx.count < MOST_CALLS then
+    ctx.calls[key] = method
     ctx.count += 1
   end
 end
@@ -128,7 +137,7 @@ local function shaken(text, ws, ctx)
   local protocol = ok and type(record) == "table" and record.protocol
   if type(protocol) ~= "string" then
     return violation("no handshake of the hub protocol")
-  elseif protocol == "json" then
+  elseif string.lower(protocol) == "json" then
     return nil
   elseif settings.other_protocols == "forward" then
     ctx.unread = true
@@ -158,6 +167,8 @@ local function passed(records, direction, ws, ctx)
     local verdict
     if ctx.unread then
       verdict = nil
+    elseif #text > MOST_RECORD then
+      verdict = weir.close(1009, "a record of more than 1 MiB cannot be looked at")
     elseif ctx[direction] then
       verdict = judged(text, direction, ws, ctx)
     else
@@ -188,7 +199,7 @@ return {
     code = { type = "integer", default = 1008 },
     other_protocols = { type = "string", one_of = { "close", "forward" }, default = "close" },
     other_transports = { type = "string", one_of = { "refuse", "forward" } },
-    max_partial = { type = "integer", min = 1, max = 1048576, default = 65536 },
+    max_partial = { type = "integer", min = 1, max = MOST_RECORD, default = 65536 },
   },
 
   on_load = function(config)

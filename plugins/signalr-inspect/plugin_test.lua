@@ -103,6 +103,12 @@ return {
     t:equal({ x.closed.code, x.closed.reason }, { 1009, "too large" })
   end,
 
+  ["a record that cannot be looked at ends it"] = function(t)
+    local long = `\{"type":1,"target":"Echo","arguments":["{string.rep("a", 1048576)}"]}\30`
+    local up, _, x = talk(t:plugin(), { { "client", long } })
+    t:equal({ up, x.closed.code, x.closed.reason }, { SHAKE, 1009, "a record of more than 1 MiB cannot be looked at" })
+  end,
+
   ["what is not the protocol ends it"] = function(t)
     local plugin = t:plugin()
     for _, text in { "\30", "x\30", "5\30", "{}\30", '{"type":0}\30', '{"type":10}\30', '{"type":1.5}\30', '{"type":"1"}\30' } do
@@ -123,6 +129,8 @@ return {
     local x = t:plugin():websocket { events = events }
     t:equal({ x.to_upstream, x.closed.code }, { {}, 1008 })
     t:equal(x.to_client, { { opcode = "text", data = '{"error":"Only the protocol json is spoken here."}\30' } })
+    x = t:plugin():websocket { events = { { from = "client", text = '{"protocol":"JSON","version":1}\30' } } }
+    t:equal({ #x.to_upstream, x.closed.code }, { 1, 1000 })
     x = t:plugin({ other_protocols = "forward", to_upstream = { methods = {} } }):websocket { events = events }
     t:equal({ #x.to_upstream, #x.to_client, x.to_upstream[2].data, x.closed.code }, { 2, 1, "\1\2", 1000 })
   end,

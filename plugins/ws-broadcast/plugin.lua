@@ -29,21 +29,30 @@ local function parsed(text)
     if not PLACEHOLDERS[kind or ""] then
       error(`"\{{inside}}" is not known in \`group\`: there are \{capture:NAME}, \{query:NAME}, \{header:NAME}`, 0)
     end
+    if type(pieces[#pieces]) == "table" then
+      error(`\`group\` has two placeholders with no text between them: different values would name one group: "{text}"`, 0)
+    end
     table.insert(pieces, { value = PLACEHOLDERS[kind], name = name })
     from = last + 1
   end
 end
 
--- The group of a request; nil where a part of its name is not there or it is too long.
+-- Whether it can be seen in a name where a value ends: the text that stands between it and the next one begins nowhere before.
+local function ends_clearly(value, i)
+  local between = template[i + 1]
+  return template[i + 2] == nil or string.find(value .. between, between, 1, true) == #value + 1
+end
+
+-- The group of a request; nil where a part of its name is not there, could be taken for more than one, or it is too long.
 local function group_of(req)
   local name = ""
-  for _, piece in template do
+  for i, piece in template do
     local part = piece
     if type(piece) == "table" then
       part = piece.value(req, piece.name)
-    end
-    if not part or part == "" then
-      return nil
+      if not part or part == "" or not ends_clearly(part, i) then
+        return nil
+      end
     end
     name ..= part
   end

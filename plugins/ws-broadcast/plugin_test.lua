@@ -75,6 +75,17 @@ return {
     t:equal({ x.groups, #x.to_upstream, x.failure }, { {}, 1, nil })
   end,
 
+  ["no two requests name one group by different values"] = function(t)
+    local it = plugin(t, { group = "room:{header:x-tenant}::{query:room}." })
+    local function group(tenant, room)
+      return select(2, ask(it, { path = "/?room=" .. room, headers = with { ["x-tenant"] = tenant } })).group
+    end
+    t:equal({ group("a", "b::c"), group("a", ":b"), group("a:b", "c.") }, { "room:a::b::c.", "room:a:::b.", "room:a:b::c.." })
+    t:equal({ group("a::b", "c"), group("a:", "b"), group("::", "b") }, {})
+    local x = it:websocket { path = "/?room=c", headers = { ["x-tenant"] = "a::b" } }
+    t:equal({ x.groups, x.failure }, { {}, nil })
+  end,
+
   ["a group that was not granted is not reached"] = function(t)
     local it = plugin(t, { group = "{query:room}" })
     t:equal((select(2, ask(it, { path = "/?room=admin", method = "POST" }))), "failure")
@@ -103,6 +114,7 @@ return {
       ["there is one"] = { group = "a", open = true, secret = "key" },
       ["in [plugins.ws-broadcast.secrets]"] = { group = "a", secret = "other" },
       ["\"{cookie:a}\" is not known"] = { group = "{cookie:a}", open = true },
+      ["no text between them"] = { group = "{capture:a}{query:b}", open = true },
       ["belongs to no placeholder"] = { group = "{capture:a", open = true },
     } do
       t:error(function()

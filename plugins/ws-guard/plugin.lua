@@ -20,8 +20,12 @@ local REASONS = {
   schema = "not as agreed",
 }
 local OPCODES = { "text", "binary", "ping", "pong" }
--- For how many seconds before the first tick relays may be left that nobody has ended.
-local BACK = 60
+-- For how many seconds before the first tick of all relays may be left that nobody has ended; how many a tick takes on at most.
+local BACK, MOST_SECONDS = 60, 300
+-- How many seconds after its token has expired a relay is ended if no tick did so.
+local LATE = 2
+-- The longest that a relay may be bounded to, in seconds: thirty years.
+local FOREVER = 1e9
 
 -- A rate: so many a second, and a burst at once.
 local function rate(side, direction, name)
@@ -84,8 +88,17 @@ end
 
 -- What is left to do of a relay at its begin, and when it has gone over to this code.
 local function watched(ws, ctx)
-  if expires and ctx.expires and ctx.expires <= weir.time.now() then
+  if not expires or not ctx.expires then
+    return watch
+  elseif ctx.expires <= weir.time.now() then
     ws:close(expires.code, expires.reason)
+    return watch
+  end
+  ws:join(ending(math.ceil(ctx.expires)))
+  if ctx.opened then
+    -- No plugin ticks while weir drains.
+    local age = math.min(math.ceil(ctx.expires - ctx.opened) + LATE, expires.max_age or FOREVER)
+    ws:limit { max_age = age }
   end
   return watch
 end
@@ -122,6 +135,7 @@ return {
         reason = { type = "string", default = "the token has expired" },
         required = { type = "boolean", default = true },
         group = { type = "string", default = "expires" },
+        max_age = { type = "integer", min = 1 },
       },
     },
   },
@@ -165,8 +179,7 @@ return {
     if expires then
       local until_when = tonumber(req.headers:get(expires.header) or "")
       if until_when and until_when == until_when and math.abs(until_when) < 1e12 then
-        ctx.expires = until_when
-        ws:join(ending(math.ceil(until_when)))
+        ctx.expires, ctx.opened = until_when, weir.time.now()
       elseif expires.required then
         ctx.expires = 0
       end
@@ -216,12 +229,13 @@ return {
       return
     end
     local now = math.floor(weir.time.now())
-    local last = swept or tonumber(weir.kv.get("swept") or "") or 0
-    for second = math.max(last + 1, now - BACK), now do
+    local last = swept or tonumber(weir.kv.get("swept") or "") or now - BACK
+    -- After a long pause it takes some ticks to come up to now.
+    swept = math.min(now, last + MOST_SECONDS)
+    for second = last + 1, swept do
       weir.websocket.group(ending(second)):close(expires.code, expires.reason)
     end
-    swept = now
-    weir.kv.set("swept", tostring(now))
+    weir.kv.set("swept", tostring(swept))
   end,
 
   on_migrate = function(old, ws, ctx)

@@ -121,6 +121,8 @@ return {
     local passed, code, x = talk(plugin, { "a", { wait = 29 }, "b", { wait = 2 }, "c" }, { headers = headers })
     t:equal({ passed, code, x.closed.reason, x.closed.by }, { { "a", "b" }, 4001, "the token has expired", "plugin" })
     t:equal(x.groups, { `expires:{from + 30}` })
+    -- If no tick ends it.
+    t:equal(x.limits, { max_age = 32 })
     passed, code = talk(plugin, { "a" }, { headers = headers })
     t:equal({ passed, code }, { {}, 4001 })
   end,
@@ -131,6 +133,17 @@ return {
     local others = { { id = "8", groups = { `expires:{second}` } }, { id = "9", groups = { `expires:{second + 9}` } } }
     local _, code, x = talk(plugin, { { wait = 7 } }, { others = others, headers = { ["x-token-exp"] = tostring(second + 60) } })
     t:equal({ code, x.sent }, { 1000, { { relay = "8", code = 3000, reason = "bye" } } })
+  end,
+
+  ["a pause of ticks spares nobody"] = function(t)
+    local now = weir.time.now()
+    weir.kv.set("swept", tostring(now - 400))
+    local plugin = t:plugin({ expires = { header = "x-token-exp", max_age = 600 } }, granted)
+    local others = { { id = "8", groups = { `expires:{now - 80}` } } }
+    local _, code, x = talk(plugin, { { wait = 2 } }, { others = others, headers = { ["x-token-exp"] = tostring(now + 1e6) } })
+    t:equal({ code, x.sent, x.limits }, {
+      1000, { { relay = "8", code = 4001, reason = "the token has expired" } }, { max_age = 600 },
+    })
   end,
 
   ["without a token it does not begin, or has no end"] = function(t)
@@ -145,8 +158,8 @@ return {
   ["the end goes over to newer code"] = function(t)
     local plugin = t:plugin({ expires = { header = "x-token-exp" }, to_upstream = { max_message = 5 } }, granted)
     local headers = { ["x-token-exp"] = tostring(weir.time.now() + 30) }
-    local passed, code = talk(plugin, { { migrate = true }, "a", { wait = 31 }, "b" }, { headers = headers })
-    t:equal({ passed, code }, { { "a" }, 4001 })
+    local passed, code, x = talk(plugin, { { migrate = true }, "a", { wait = 31 }, "b" }, { headers = headers })
+    t:equal({ passed, code, x.failure, x.limits }, { { "a" }, 4001, nil, { max_age = 32 } })
   end,
 
   ["wrong settings are told"] = function(t)

@@ -1,6 +1,8 @@
 -- Masks what WebSocket messages say: fields of JSON by their paths, and what regular expressions find.
 local rules
 
+-- What begins as JSON does, maybe with the mark of a byte order.
+local BEGIN = "^[%s\239\187\191]*([{%[\"])"
 -- What stands in the place of a field.
 local MASK = "***"
 
@@ -91,6 +93,29 @@ local function replace_in(patterns, value)
   return found
 end
 
+-- Whether there may be something to mask in a message that cannot be decoded, but that others might read: numbers that are too
+-- large, halves of surrogate pairs, more than 128 levels.
+local function may_hide(rule, data, is_text)
+  local begin = string.match(data, BEGIN)
+  if not begin then
+    return false
+  elseif #rule.paths > 0 and begin ~= '"' then
+    return true
+  end
+  -- In a text as it is written patterns find all that is not escaped.
+  return #rule.patterns > 0 and (not is_text or string.find(data, "\\", 1, true) ~= nil)
+end
+
+-- What becomes of a message that is no JSON; nothing where it goes on.
+local function refused(rule, data, is_text)
+  if rule.invalid == "drop" then
+    return weir.drop()
+  elseif rule.invalid == "close" or rule.invalid == nil and may_hide(rule, data, is_text) then
+    return weir.close(1007, "no JSON")
+  end
+  return nil
+end
+
 -- A text of JSON without what is to be masked, or the same one.
 local function redacted(rule, text, value)
   local found = false
@@ -126,7 +151,7 @@ local side = {
         },
       },
     },
-    invalid = { type = "string", one_of = { "forward", "drop", "close" }, default = "forward" },
+    invalid = { type = "string", one_of = { "forward", "drop", "close" } },
   },
 }
 
@@ -157,8 +182,11 @@ return {
     local ok, value = pcall(weir.json.decode, data)
     if ok then
       text = redacted(rule, data, value)
-    elseif is_text and #rule.paths > 0 and rule.invalid ~= "forward" then
-      return if rule.invalid == "drop" then weir.drop() else weir.close(1007, "no JSON")
+    else
+      local verdict = refused(rule, data, is_text)
+      if verdict then
+        return verdict
+      end
     end
     if is_text then
       text = replaced(rule.patterns, text)

@@ -72,10 +72,35 @@ return {
   end,
 
   ["binary messages are looked at where they are JSON"] = function(t)
-    local plugin = t:plugin { to_upstream = { fields = { "a" }, patterns = { { pattern = "x" } }, invalid = "close" } }
-    t:equal(seen(plugin, "client", {
-      { from = "client", binary = '{"a":1}' }, { from = "client", binary = "\255x" }, { from = "client", ping = "x" },
-    }), { '{"a":"***"}', "\255x", "x" })
+    local events = { { from = "client", binary = '{"a":1}' }, { from = "client", binary = "\255x" }, { from = "client", ping = "x" } }
+    for invalid, expected in { [""] = { 1000, "\255x", "x" }, drop = { 1000, "x" }, close = { 1007 } } do
+      local side = { fields = { "a" }, patterns = { { pattern = "x" } }, invalid = if invalid == "" then nil else invalid }
+      local texts, x = seen(t:plugin { to_upstream = side }, "client", events)
+      t:equal({ x.closed.code, table.unpack(texts, 2) }, expected)
+      t:equal(texts[1], '{"a":"***"}')
+    end
+  end,
+
+  ["what others may read as JSON does not go on"] = function(t)
+    local deep = string.rep("[", 200) .. string.rep("]", 200)
+    local fields, patterns = { fields = { "a" } }, { patterns = { { pattern = "x@y" } } }
+    local function code(side, message)
+      local texts, x = seen(t:plugin { to_client = side }, "upstream", { message })
+      t:equal(#texts, if x.closed.code == 1007 then 0 else 1)
+      return x.closed.code
+    end
+    for _, text in {
+      '{"a":1,"b":"\\ud800"}', ' \r\n\t{"a":1,"b":1e400}', `\{"a":1,"b":{deep}}`, "[1,", '\u{feff}{"a":1}',
+    } do
+      t:equal({ code(fields, text), code(fields, { from = "upstream", binary = text }) }, { 1007, 1007 })
+      t:equal(code({ fields = { "a" }, invalid = "forward" }, text), 1000)
+    end
+    for _, text in { "a {", '"\\ud800"', "1e400", "" } do
+      t:equal({ code(fields, text), code(fields, { from = "upstream", binary = text }) }, { 1000, 1000 })
+    end
+    t:equal({ code(patterns, '["x\\u0040y\\ud800"]'), code(patterns, '"x\\u0040y\\ud800"') }, { 1007, 1007 })
+    t:equal({ code(patterns, "[x@y] hello"), code(patterns, "C:\\x") }, { 1000, 1000 })
+    t:equal(code(patterns, { from = "upstream", binary = '["x@y",1e400]' }), 1007)
   end,
 
   ["a text that is no JSON goes on, or goes no further, or ends it"] = function(t)
@@ -85,7 +110,8 @@ return {
       t:equal({ x.closed.code, table.unpack(texts) }, expected)
     end
     local plugin = t:plugin { to_client = { patterns = { { pattern = "a" } }, invalid = "close" } }
-    t:equal(seen(plugin, "upstream", { "{a" }), { "{***" })
+    t:equal(seen(plugin, "upstream", { "{a" }), {})
+    t:equal(seen(t:plugin { to_client = { patterns = { { pattern = "a" } } } }, "upstream", { "{a" }), { "{***" })
   end,
 
   ["what cannot be looked at goes no further"] = function(t)

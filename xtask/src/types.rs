@@ -83,8 +83,8 @@ const OWN: &str = "    --- An answer of the plugin's own. The status is 200 if i
     --- The relay ends on both sides: code (RFC 6455, section 7.4; 4000 to 4999 are for applications) and a reason of at
     --- most 123 bytes.
     close: (code: number, reason: string?) -> FrameVerdict,
-    --- What the plugin wants to see of a relay: \"frames\", \"messages\", both or none.
-    watch: (...(\"frames\" | \"messages\")) -> Watch,
+    --- What the plugin wants of a relay: to see its \"frames\" or its \"messages\", to \"send\" into it. Any of them or none.
+    watch: (...(\"frames\" | \"messages\" | \"send\")) -> Watch,
     --- JSON. At most 1 MiB.
     json: {
         --- A value as JSON.

@@ -294,8 +294,8 @@ pub(crate) fn watch(hook: &str, returned: Result<Value, String>, has: Watch) -> 
             None => {
                 let kind = state::kind(other);
                 Err(format!(
-                    "{hook} returned a {kind}: it returns nothing, or weir.watch(\"frames\", \"messages\", \"send\") with any of them, \
-                     both or none"
+                    "{hook} returned a {kind}: it returns nothing, or weir.watch(\"frames\", \"messages\", \"send\") with any of \
+                     them or none"
                 ))
             }
         },

@@ -1,10 +1,11 @@
 //! What a plugin keeps of a relay, as bytes: how it comes to the next generation.
 //!
 //! The bytes are `wlu`, a version, and a value: a tag and what it says. A table is its pairs, then [`END`] in the place
-//! of a key. Numbers are doubles and lengths have four bytes, both with the least byte first.
+//! of a key. Numbers are doubles and lengths have four bytes, both with the least byte first. An array of JSON is a table with
+//! a tag of its own, as it has a metatable that says so; `null` of JSON is a tag alone.
 
 use bytes::Bytes;
-use mlua::{Buffer, Lua, Table, Value};
+use mlua::{Buffer, Lua, LuaSerdeExt, Table, Value};
 
 use crate::fault::message;
 use crate::handles::text;
@@ -20,6 +21,8 @@ const NUMBER: u8 = 3;
 const STRING: u8 = 4;
 const BUFFER: u8 = 5;
 const TABLE: u8 = 6;
+const ARRAY: u8 = 7;
+const NULL: u8 = 8;
 
 /// How deep tables may be nested.
 const DEPTH: usize = 64;
@@ -31,9 +34,15 @@ const VALUES: usize = 100_000;
 ///
 /// # Errors
 /// What in it is no data, by its path, or that it is more than `most` bytes.
-pub(crate) fn encode(ctx: Option<&Table>, most: usize) -> Result<Bytes, String> {
-    let mut writer =
-        Writer { out: BEGIN.to_vec(), left: VALUES, most, path: vec!["ctx".to_owned()], open: Vec::new() };
+pub(crate) fn encode(lua: &Lua, ctx: Option<&Table>, most: usize) -> Result<Bytes, String> {
+    let mut writer = Writer {
+        out: BEGIN.to_vec(),
+        left: VALUES,
+        most,
+        path: vec!["ctx".to_owned()],
+        open: Vec::new(),
+        array: lua.array_metatable().to_pointer(),
+    };
     match ctx {
         Some(ctx) => writer.table(ctx)?,
         None => writer.out.extend([TABLE, END]),
@@ -65,19 +74,23 @@ struct Writer {
     path: Vec<String>,
     /// The tables that it is in.
     open: Vec<*const std::ffi::c_void>,
+    /// The metatable of arrays of JSON.
+    array: *const std::ffi::c_void,
 }
 
 impl Writer {
     fn wrong(&self, is: &str) -> String {
         let path = self.path.concat();
         format!(
-            "{path} {is}: only nil, booleans, numbers, strings, buffers and tables of these can be handed on"
+            "{path} {is}: only nil, booleans, numbers, strings, buffers, what JSON is decoded to and tables of these can be \
+             handed on"
         )
     }
 
     fn value(&mut self, value: &Value) -> Result<(), String> {
         match value {
             Value::Nil => self.put(END, &[]),
+            null if null.is_null() => self.put(NULL, &[]),
             Value::Boolean(false) => self.put(FALSE, &[]),
             Value::Boolean(true) => self.put(TRUE, &[]),
             #[allow(clippy::cast_precision_loss, reason = "numbers of Lua are doubles")]
@@ -101,10 +114,12 @@ impl Writer {
         if self.open.len() == DEPTH {
             return Err(self.wrong(&format!("is nested more than {DEPTH} times")));
         }
-        if table.metatable().is_some() {
-            return Err(self.wrong("has a metatable"));
-        }
-        self.put(TABLE, &[])?;
+        let tag = match table.metatable() {
+            None => TABLE,
+            Some(metatable) if metatable.to_pointer() == self.array => ARRAY,
+            Some(_) => return Err(self.wrong("has a metatable")),
+        };
+        self.put(tag, &[])?;
         self.open.push(own);
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair.map_err(|error| message(&error))?;
@@ -178,6 +193,12 @@ impl<'a> Reader<'a> {
             STRING => Value::String(text(self.lua, self.bytes()?).ok()?),
             BUFFER => Value::Buffer(self.buffer()?),
             TABLE => Value::Table(self.table(depth.checked_sub(1)?)?),
+            ARRAY => {
+                let array = self.table(depth.checked_sub(1)?)?;
+                array.set_metatable(Some(self.lua.array_metatable())).ok()?;
+                Value::Table(array)
+            }
+            NULL => Value::NULL,
             _ => return None,
         })
     }
@@ -187,7 +208,7 @@ impl<'a> Reader<'a> {
         loop {
             let key = match self.tag()? {
                 END => return Some(table),
-                TABLE | BUFFER => return None,
+                TABLE | ARRAY | BUFFER | NULL => return None,
                 tag => self.value(tag, depth)?,
             };
             let tag = self.tag()?;
@@ -230,6 +251,8 @@ mod tests {
         String(Vec<u8>),
         Buffer(Vec<u8>),
         Table(Vec<Data>, Vec<(Vec<u8>, Data)>),
+        Array(Vec<Data>),
+        Null,
     }
 
     fn data() -> impl Strategy<Value = Data> {
@@ -239,11 +262,16 @@ mod tests {
             any::<f64>().prop_filter("is equal to itself", |n| !n.is_nan()).prop_map(Data::Number),
             bytes().prop_map(Data::String),
             bytes().prop_map(Data::Buffer),
+            Just(Data::Null),
         ];
         leaf.prop_recursive(4, 40, 5, move |inner| {
             let named = proptest::collection::btree_map(bytes(), inner.clone(), 0..5);
-            (proptest::collection::vec(inner, 0..5), named)
-                .prop_map(|(list, named)| Data::Table(list, named.into_iter().collect()))
+            let list = proptest::collection::vec(inner, 0..5);
+            prop_oneof![
+                (list.clone(), named)
+                    .prop_map(|(list, named)| Data::Table(list, named.into_iter().collect())),
+                list.prop_map(Data::Array),
+            ]
         })
     }
 
@@ -264,6 +292,15 @@ mod tests {
                 }
                 Value::Table(table)
             }
+            Data::Array(list) => {
+                let table = lua.create_table().expect("there is memory");
+                for item in list {
+                    table.raw_push(to_lua(lua, item)).expect("there is memory");
+                }
+                table.set_metatable(Some(lua.array_metatable())).expect("it is not read-only");
+                Value::Table(table)
+            }
+            Data::Null => Value::NULL,
         }
     }
 
@@ -283,8 +320,12 @@ mod tests {
                     }
                 }
                 named.sort_by(|(a, _), (b, _)| a.cmp(b));
-                Data::Table(list.collect(), named)
+                match table.metatable() {
+                    Some(_) => Data::Array(list.collect()),
+                    None => Data::Table(list.collect(), named),
+                }
             }
+            null if null.is_null() => Data::Null,
             other => panic!("{other:?}"),
         }
     }
@@ -299,7 +340,7 @@ mod tests {
         #[test]
         fn what_is_saved_is_found_again(data in data()) {
             let lua = Lua::new();
-            let bytes = encode(Some(&wrapped(&lua, &data)), 1 << 20).expect("it is data");
+            let bytes = encode(&lua, Some(&wrapped(&lua, &data)), 1 << 20).expect("it is data");
             let read = decode(&lua, &bytes).expect("it was written");
             let it: Value = read.as_table().expect("a table").raw_get("it").expect("it is there");
             prop_assert_eq!(from_lua(&it), data);
@@ -308,7 +349,7 @@ mod tests {
         #[test]
         fn bytes_that_are_cut_or_changed_are_read_or_refused(data in data(), at in any::<prop::sample::Index>(), byte: u8) {
             let lua = Lua::new();
-            let bytes = encode(Some(&wrapped(&lua, &data)), 1 << 20).expect("it is data");
+            let bytes = encode(&lua, Some(&wrapped(&lua, &data)), 1 << 20).expect("it is data");
             let at = at.index(bytes.len());
             prop_assert!(decode(&lua, &bytes[..at]).is_err());
             let mut changed = bytes.to_vec();
@@ -317,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_any_kind_are_read_or_refused(bytes in proptest::collection::vec(0..8u8, 0..60)) {
+        fn bytes_of_any_kind_are_read_or_refused(bytes in proptest::collection::vec(0..10u8, 0..60)) {
             let _ = decode(&Lua::new(), &[BEGIN, &bytes].concat());
         }
     }
@@ -326,7 +367,7 @@ mod tests {
     fn wrong(script: &str, most: usize) -> String {
         let lua = Lua::new();
         let table: Table = lua.load(script).eval().expect("it runs");
-        encode(Some(&table), most).expect_err("it is no data")
+        encode(&lua, Some(&table), most).expect_err("it is no data")
     }
 
     #[test]
@@ -361,9 +402,20 @@ mod tests {
     }
 
     #[test]
+    fn json_is_the_same_json() {
+        let lua = Lua::new();
+        let json = serde_json::json!({ "it": { "a": [], "b": {}, "c": [[1.5, null], []], "d": null } });
+        let ctx = lua.to_value(&json).expect("there is memory");
+        let bytes = encode(&lua, ctx.as_table(), 1 << 20).expect("it is data");
+        let next = Lua::new();
+        let read = decode(&next, &bytes).expect("it was written");
+        assert_eq!(serde_json::to_value(&read).expect("it is JSON"), json);
+    }
+
+    #[test]
     fn nothing_is_an_empty_table() {
         let lua = Lua::new();
-        let read = decode(&lua, &encode(None, 100).expect("it is data")).expect("it was written");
+        let read = decode(&lua, &encode(&lua, None, 100).expect("it is data")).expect("it was written");
         assert!(read.as_table().is_some_and(Table::is_empty));
     }
 

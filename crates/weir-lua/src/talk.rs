@@ -106,6 +106,7 @@ impl Talk for LuaTalk {
     }
 
     fn save(&self) -> Step<'static, Result<Bytes, String>> {
-        Step::Done(saved::encode(self.ctx.get(), self.instance.state.meter.limits.memory))
+        let state = &self.instance.state;
+        Step::Done(saved::encode(&state.lua, self.ctx.get(), state.meter.limits.memory))
     }
 }

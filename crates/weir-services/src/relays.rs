@@ -11,6 +11,9 @@ use weir_plugin::websocket::{CloseReason, Direction, MOST_GROUPS, Opcode, Relay,
 /// Why nothing can be done to a relay any more.
 const ENDED: &str = "the websocket has ended";
 
+/// The code that ends a relay whose frames pass unread: come again.
+const RESTART: i64 = 1012;
+
 /// Relays of a test. A clone has the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct NotedRelays(Arc<Mutex<BTreeMap<u64, Noted>>>);
@@ -39,8 +42,18 @@ struct Noted {
     route: Arc<str>,
     groups: BTreeSet<String>,
     done: Vec<Done>,
-    /// Why nothing more can be sent into it.
-    shut: Option<&'static str>,
+    state: State,
+}
+
+/// What can be done to a relay that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Anything.
+    Read,
+    /// Its frames pass unread: it can be ended, with a code of weir's.
+    Passing,
+    /// Nothing more: it was told to end.
+    Closed,
 }
 
 /// What plugins get of a relay.
@@ -56,7 +69,7 @@ impl NotedRelays {
     pub fn open(&self, id: u64, route: &str, groups: impl IntoIterator<Item = String>) -> Arc<dyn Relay> {
         let route: Arc<str> = route.into();
         let groups = groups.into_iter().collect();
-        self.all().insert(id, Noted { route: route.clone(), groups, done: Vec::new(), shut: None });
+        self.all().insert(id, Noted { route: route.clone(), groups, done: Vec::new(), state: State::Read });
         Arc::new(Handle { id, route, relays: self.clone() })
     }
 
@@ -65,10 +78,12 @@ impl NotedRelays {
         self.all().remove(&id);
     }
 
-    /// Has the frames of a relay pass unread, so that nothing can be sent into it.
+    /// Has the frames of a relay pass unread, so that nothing can be sent into it, and whoever ends it does so with 1012.
     pub fn pass(&self, id: u64) {
-        if let Some(noted) = self.all().get_mut(&id) {
-            noted.shut = Some("the frames of this websocket pass unread: no plugin watches it");
+        if let Some(noted) = self.all().get_mut(&id)
+            && noted.state == State::Read
+        {
+            noted.state = State::Passing;
         }
     }
 
@@ -111,13 +126,15 @@ impl WebSockets for NotedRelays {
 
 impl Noted {
     fn do_it(&mut self, what: Done) -> Result<()> {
-        match self.shut {
-            Some(why) => Err(Error::Failed(why.to_owned())),
-            None => {
+        let why = match self.state {
+            State::Read => {
                 self.done.push(what);
-                Ok(())
+                return Ok(());
             }
-        }
+            State::Passing => "the frames of this websocket pass unread: no plugin watches it",
+            State::Closed => ENDED,
+        };
+        Err(Error::Failed(why.to_owned()))
     }
 }
 
@@ -146,8 +163,13 @@ impl Relay for Handle {
 
     fn close(&self, close: CloseReason) -> Result<()> {
         self.with(|noted| {
-            noted.do_it(Done::Closed(close))?;
-            noted.shut = Some(ENDED);
+            let close = match noted.state {
+                State::Passing => CloseReason::new(RESTART, "")?,
+                State::Read => close,
+                State::Closed => return Err(Error::Failed(ENDED.to_owned())),
+            };
+            noted.done.push(Done::Closed(close));
+            noted.state = State::Closed;
             Ok(())
         })
     }

@@ -4,6 +4,7 @@
 
 mod client;
 mod measures;
+mod patient;
 mod relays;
 mod server;
 mod status;

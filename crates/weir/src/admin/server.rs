@@ -22,6 +22,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use weir_core::relay::TapError;
 
+use super::patient::Patient;
 use super::relays::{self, Query};
 use super::status::{Board, Outcome};
 use crate::reload::{Ask, Order};
@@ -34,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_TCP: Duration = Duration::from_secs(2);
 /// How long an answer may take. A reload compiles and proves everything that is new.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long one who does not take what is written is waited for: who looks at messages keeps others from it.
+const PATIENCE_UNREAD: Duration = Duration::from_secs(60);
 
 /// Who look at messages at the same time, on one socket.
 const LOOKING: usize = 16;
@@ -215,7 +219,7 @@ async fn serve(
         .header_read_timeout(if by_token { PATIENCE_TCP } else { PATIENCE })
         // Who has asked makes room for another.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE_UNREAD)), service);
     let mut served = std::pin::pin!(served);
     // Who left does not want to hear it.
     let late = tokio::time::timeout(LONG_PATIENCE, &mut served).await.is_err();

@@ -139,7 +139,7 @@ impl List {
         let query = self.filter.query(&[("limit", self.limit.to_string())]);
         let listed: Listed = self.at.ask(Method::GET, &format!("/websockets?{query}"))?;
         Ok(print(&match self.json {
-            true => serde_json::to_string_pretty(&listed).unwrap_or_default() + "\n",
+            true => as_json(&listed),
             false => table(&listed),
         }))
     }
@@ -207,6 +207,13 @@ impl Lines {
         }
         true
     }
+}
+
+/// As programs read it, and nothing that a terminal would act upon: the names of groups may be a client's choice.
+fn as_json(listed: &Listed) -> String {
+    let text = serde_json::to_string_pretty(listed).unwrap_or_default();
+    // Line ends are between values: within a string they are escaped already.
+    text.lines().map(|line| inert(line) + "\n").collect()
 }
 
 /// As people read it.
@@ -338,9 +345,8 @@ mod tests {
         assert_eq!(Filter::default().query(&[]), "");
     }
 
-    #[test]
-    fn relays_are_shown_as_a_table() {
-        let relay = Relay {
+    fn relay() -> Relay {
+        Relay {
             id: 7,
             route: "chat".to_owned(),
             client: "192.0.2.7".parse().ok(),
@@ -353,7 +359,22 @@ mod tests {
             pinned: true,
             kind: "messages".to_owned(),
             groups: vec!["room:1".to_owned(), "a\x1b[2J".to_owned()],
-        };
+        }
+    }
+
+    #[test]
+    fn json_does_nothing_to_a_terminal() {
+        let groups = vec!["a\u{9b}2J\x7f\u{202e}\n\u{2028}\u{85}é".to_owned()];
+        let listed = Listed { total: 1, relays: vec![Relay { groups, ..relay() }] };
+        let shown = as_json(&listed);
+        assert!(shown.contains("\n        \"a\\u009b2J\\u007f\\u202e\\n\\u2028\\u0085é\"\n"), "{shown}");
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        assert_eq!(serde_json::from_str::<Listed>(&shown).expect("it is JSON"), listed);
+    }
+
+    #[test]
+    fn relays_are_shown_as_a_table() {
+        let relay = relay();
         let plain = Relay {
             id: 1234,
             route: "db".to_owned(),

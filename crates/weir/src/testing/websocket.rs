@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
         }
         self.talk = self.exchange.visit.talk(&self.ws);
         self.settle();
-        if self.watch == Watch::default() {
+        if !self.watch.is_any() {
             self.relays.pass(OWN);
         }
     }
@@ -187,11 +187,8 @@ impl<'a> Run<'a> {
         let mut data = Bytes::from(left.concat());
         if is_changed && let FrameVerdict::Fail(message) = FrameVerdict::Replace(data.clone()).checked(opcode)
         {
-            self.failed("on_frame", message);
-            if !self.is_open() {
-                return;
-            }
-            data = fragments.concat().into();
+            // The first of them may be on their way by then: `on_failure` is not asked.
+            return self.broke("on_frame", message);
         }
         if !opcode.is_control() {
             let side = self.side(direction);
@@ -272,11 +269,16 @@ impl<'a> Run<'a> {
 
     /// What happens when the plugin has failed.
     fn failed(&mut self, hook: &str, message: String) {
-        self.exchange.failure.get_or_insert(format!("{hook}: {message}"));
-        if self.exchange.plugin.policy().on_failure == OnFailure::Closed {
-            let closed = Closed { code: Some(1011), reason: "".into(), by: ClosedBy::Weir };
-            self.closed.get_or_insert(closed);
+        match self.exchange.plugin.policy().on_failure {
+            OnFailure::Closed => self.broke(hook, message),
+            OnFailure::Open => drop(self.exchange.failure.get_or_insert(format!("{hook}: {message}"))),
         }
+    }
+
+    /// The plugin has failed, and must not be left out.
+    fn broke(&mut self, hook: &str, message: String) {
+        self.exchange.failure.get_or_insert(format!("{hook}: {message}"));
+        self.close(Closed { code: Some(1011), reason: "".into(), by: ClosedBy::Weir });
     }
 
     /// Comes to the end.
@@ -288,6 +290,7 @@ impl<'a> Run<'a> {
         self.relays.end(OWN);
         if let (Some(talk), Some(closed)) = (&self.talk, &closed)
             && self.exchange.plugin.hooks().close
+            && self.watch.is_any()
         {
             let step = talk.on_close(closed.clone());
             let ended = self.exchange.patience.bounded(self.exchange.deadline(), step).await.flatten();

@@ -27,6 +27,8 @@ return {
       return weir.drop()
     elseif frame.opcode == "binary" and not frame.first then
       return "[" .. frame.data .. "]"
+    elseif frame.data == "half" then
+      return "\255"
     end
   end,
   on_message = function(message, ws, ctx)
@@ -57,7 +59,9 @@ return {
     ctx.room, ctx.count = old.room, old.count + 100
   end,
   on_timer = function(name)
-    kept.ws:send("to_client", name)
+    if not pcall(kept.ws.send, kept.ws, "to_client", name) then
+      kept.ws:close(4003, "unread")
+    end
     print("noticed")
   end,
 }

@@ -79,6 +79,10 @@ return {
     t:equal(data(x.to_upstream), { "fail", "hi" })
     x = t:plugin(nil, open):websocket { events = { { from = "client", text = "broken" } } }
     t:equal(x.failure, "on_message: what it returned in the place of a text is not UTF-8")
+    -- Pieces of a text may be on their way before it shows that they are none.
+    x = t:plugin(nil, open):websocket { events = { { from = "client", fragments = { "half", "whole" } } } }
+    t:equal({ x.closed.code, x.to_upstream }, { 1011, {} })
+    t:match(x.failure, "^on_frame: .*UTF%-8")
     x = t:plugin():websocket()
     t:match(x.failure, "^on_websocket: plugin.lua:%d+: the plugin was not granted the group")
     t:equal(x.closed.code, 1011)
@@ -118,7 +122,9 @@ return {
     }
     t:equal(data(x.to_upstream), { "secret" })
     t:equal(data(x.to_client), { "welcome" })
-    t:match(x.log[1].message, "pass unread")
+    -- Nothing can be sent, the code of a close is weir's, and nobody is told of the end.
+    t:equal(x.closed, { code = 1012, reason = "", by = "plugin" })
+    t:equal(x.log, { { level = "info", message = "noticed" } })
   end,
   ["what cannot happen is an error of the test"] = function(t)
     local plugin = t:plugin(nil, granted)
