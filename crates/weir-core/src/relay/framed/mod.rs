@@ -312,6 +312,9 @@ impl Framed {
                 self.on_end(direction, End::Failed(broken.error, of_client));
                 // Nothing more can be written there either.
                 self.pump(opposite(direction)).abandon();
+                if let Some(closing) = &mut self.closing {
+                    closing.last_word(opposite(direction), None);
+                }
             }
         }
     }
@@ -343,13 +346,10 @@ impl Framed {
         self.close_without(direction);
     }
 
-    /// A side had a close frame and answers none: the other side's handshake still comes to its end.
+    /// A side sends no close frame: the other side's handshake still comes to its end.
     fn close_without(&mut self, direction: Direction) {
-        let Some(closing) = &mut self.closing else { return };
-        if let Some(sent) = closing.sent.get_mut(index(opposite(direction))) {
-            *sent = true;
-        }
-        if let Some(payload) = closing.last_word(direction, None) {
+        let payload = self.closing.as_mut().and_then(|closing| closing.last_word(direction, None));
+        if let Some(payload) = payload {
             self.pump(direction).say_close(&payload);
         }
     }
@@ -360,7 +360,7 @@ impl Framed {
         let by_client = direction == Direction::ToUpstream;
         self.pump(direction).discard();
         if self.closing.is_some() {
-            // Whatever it sends now, it has been told.
+            // Whatever it sends now, it is told or will be.
             self.pump(direction).end();
             return self.close_without(direction);
         }
