@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs what the end-to-end tests need beside cargo: programs of the system, two Python environments in tests/.cache
-# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example. What is there
-# already is left alone.
+# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example and of socket.io.
+# What is there already is left alone.
 set -eu
 cd "$(dirname "$0")"
 cache=.cache
 mkdir -p "$cache"
 
 packages=""
-for need in curl:curl nginx:nginx nghttp:nghttp2-client h2load:nghttp2-client openssl:openssl pebble:pebble node:nodejs npm:npm python3:python3; do
+for need in curl:curl nginx:nginx nghttp:nghttp2-client h2load:nghttp2-client openssl:openssl pebble:pebble chromium:chromium node:nodejs npm:npm python3:python3; do
     PATH="$PATH:/usr/sbin" command -v "${need%%:*}" >/dev/null || packages="$packages ${need##*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
@@ -31,7 +31,7 @@ if ! installed "$cache/venv" "$now"; then
     echo "$now" >"$cache/venv/.installed"
 fi
 
-for folder in ../examples/signalr/server ../examples/signalr/client; do
+for folder in ../examples/signalr/server ../examples/signalr/client socketio; do
     now=$(stamp "$folder/package-lock.json")
     if ! installed "$folder/node_modules" "$now"; then
         (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)

@@ -5,12 +5,13 @@
 //   node echo.js beside CERTIFICATE KEY    the same over HTTP/1.1 beside HTTP/2 without WebSockets, with TLS
 //
 // Every connection under /echo is told its request target first; /quiet is an echo and nothing more (for Autobahn),
-// /plain likewise without compression; anything else is refused with 403.
+// /plain likewise without compression; anything else is refused with 403. What is posted is printed, as `told TEXT`.
 const { createRequire } = require("node:module");
 const { readFileSync } = require("node:fs");
 const { createServer } = require("node:http");
 const http2 = require("node:http2");
 const path = require("node:path");
+const { text } = require("node:stream/consumers");
 
 const { WebSocketServer } = createRequire(path.join(__dirname, "../../examples/signalr/server/"))("ws");
 
@@ -23,6 +24,27 @@ const settings = {
 const compressing = new WebSocketServer({ ...settings, perMessageDeflate: true });
 const servers = { "/echo": compressing, "/quiet": compressing, "/plain": new WebSocketServer(settings) };
 
+/// Messages that are not sent back.
+const orders = {
+  /// Closes with a code and a reason.
+  close(webSocket, words) {
+    const [, code, reason] = /^(\d+) (.*)$/.exec(words);
+    webSocket.close(Number(code), reason);
+  },
+  /// Sends the words back in fragments, with a ping among them.
+  pieces(webSocket, words) {
+    const pieces = words.match(/\S+ ?/g);
+    pieces.forEach((piece, n) => {
+      webSocket.send(piece, { fin: n === pieces.length - 1 });
+      if (n === 0) webSocket.ping("between");
+    });
+  },
+  /// Sends so many messages.
+  flood(webSocket, count) {
+    for (let n = 0; n < Number(count); n++) webSocket.send(`flood ${n}`);
+  },
+};
+
 /// Serves a handshake; `refuse` says no.
 function upgrade(request, socket, head, refuse) {
   const { pathname } = new URL(request.url, "http://localhost");
@@ -32,8 +54,8 @@ function upgrade(request, socket, head, refuse) {
     webSocket.on("error", () => {});
     if (pathname === "/echo") webSocket.send(request.url);
     webSocket.on("message", (data, binary) => {
-      const close = !binary && /^close (\d+) (.*)$/.exec(data.toString());
-      if (close) webSocket.close(Number(close[1]), close[2]);
+      const [, order, words] = (!binary && data.length < 1000 && /^(\w+) (.*)$/.exec(data.toString())) || [];
+      if (Object.hasOwn(orders, order)) orders[order](webSocket, words);
       else webSocket.send(data, { binary });
     });
   });
@@ -73,7 +95,10 @@ function overHttp2() {
 }
 
 function start([mode, certificate, key]) {
-  const other = (_, response) => response.end("not a WebSocket");
+  const other = async (request, response) => {
+    if (request.method === "POST") console.log(`told ${await text(request)}`);
+    response.end("not a WebSocket");
+  };
   if (mode === "http2") return overHttp2();
   if (mode !== "beside") return overHttp1(createServer(other));
   const options = { allowHTTP1: true, cert: readFileSync(certificate), key: readFileSync(key) };

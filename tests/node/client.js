@@ -1,29 +1,11 @@
-// Talks over HTTP/2 (RFC 8441) to the WebSocket echo server through weir, and says `ok` at the end. HTTP/2 is Node's, the
-// WebSocket on it that of the `ws` package, which the SignalR example installs.
+// Talks over HTTP/2 (RFC 8441) to the WebSocket echo server through weir, and says `ok` at the end.
 //
 //   node client.js URL
 const assert = require("node:assert");
 const { once } = require("node:events");
 const http2 = require("node:http2");
-const { createRequire } = require("node:module");
-const path = require("node:path");
 
-const { WebSocket } = createRequire(path.join(__dirname, "../../examples/signalr/server/"))("ws");
-
-/// Asks for a stream, and for a WebSocket on it unless `headers` says otherwise.
-async function ask(session, target, headers = {}) {
-  const stream = session.request({
-    ":method": "CONNECT",
-    ":protocol": "websocket",
-    ":scheme": session.encrypted ? "https" : "http",
-    ":authority": "localhost",
-    ":path": target,
-    "sec-websocket-version": "13",
-    ...headers,
-  });
-  const [answer] = await once(stream, "response");
-  return { stream, answer, status: answer[":status"] };
-}
+const { ask, open } = require("./over_http2.js");
 
 /// A response with its body.
 async function whole(session, target, headers) {
@@ -31,26 +13,6 @@ async function whole(session, target, headers) {
   let body = "";
   for await (const part of stream.setEncoding("utf8")) body += part;
   return [status, body];
-}
-
-/// A WebSocket, and what comes on it, one message a call.
-async function open(session, target, headers) {
-  const { stream, answer, status } = await ask(session, target, headers);
-  assert.equal(status, 200);
-  const webSocket = new WebSocket(null, undefined, {});
-  webSocket._isServer = false;
-  const messages = [];
-  let wake = () => {};
-  webSocket.on("message", (data, binary) => {
-    messages.push(binary ? data : data.toString());
-    wake();
-  });
-  webSocket.setSocket(stream, Buffer.alloc(0), { maxPayload: 0, skipUTF8Validation: false });
-  const next = async () => {
-    while (messages.length === 0) await new Promise((resolve) => (wake = resolve));
-    return messages.shift();
-  };
-  return { webSocket, answer, next, ended: once(stream, "close").then(() => stream.rstCode) };
 }
 
 async function talk(session, n) {

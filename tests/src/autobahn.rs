@@ -23,9 +23,6 @@ pub const QUICK: [&str; 11] =
 /// All of them.
 pub const ALL: [&str; 1] = ["*"];
 
-/// Runs at once: each keeps one processor busy.
-const AT_ONCE: usize = 2;
-
 /// A run that takes longer is broken.
 const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -126,12 +123,13 @@ fn rank(name: &str) -> Rank {
     }
 }
 
-/// Runs cases on ways, a few at once: what came of them, by the ways' names.
-pub fn run(cases: &[&str], ways: &[Way]) -> BTreeMap<&'static str, Outcomes> {
+/// Runs cases on so many ways at once: what came of them, by the ways' names. Quick cases mostly wait; large ones keep a
+/// processor busy.
+pub fn run(cases: &[&str], ways: &[Way], at_once: usize) -> BTreeMap<&'static str, Outcomes> {
     let (_server, echo) = echo_server(&[]);
     let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some(way) = ways.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcomes = run_way(cases, way, echo);

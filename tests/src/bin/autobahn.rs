@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         named => named,
     };
     let ways = ways(&options.way);
-    let outcomes = autobahn::run(cases, &ways);
+    let outcomes = autobahn::run(cases, &ways, if options.quick { 4 } else { 2 });
     println!("{}", autobahn::table(&ways, &outcomes));
     let bad = autobahn::worse(&ways, &outcomes);
     for line in &bad {

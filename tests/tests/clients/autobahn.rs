@@ -9,8 +9,8 @@ use weir_tests::autobahn::{self, ALL, QUICK, WAYS};
 #[test]
 fn worse_in_no_case_than_direct() {
     let full = std::env::var_os("WEIR_FULL").is_some();
-    let (cases, least) = if full { (&ALL[..], 517) } else { (&QUICK[..], 250) };
-    let outcomes = autobahn::run(cases, &WAYS);
+    let (cases, least, at_once) = if full { (&ALL[..], 517, 2) } else { (&QUICK[..], 250, 4) };
+    let outcomes = autobahn::run(cases, &WAYS, at_once);
     let table = autobahn::table(&WAYS, &outcomes);
     let bad = autobahn::worse(&WAYS, &outcomes);
     assert!(bad.is_empty(), "{table}\n{} are worse:\n{}", bad.len(), bad.join("\n"));

@@ -2,12 +2,15 @@
 
 mod answers;
 mod autobahn;
+mod browser;
 mod curl;
 mod grpc;
 mod http2;
 mod layer4;
+mod messages;
 mod proxy_protocol;
 mod signalr;
+mod socketio;
 mod streams;
 mod tls;
 mod uploads;
@@ -54,4 +57,14 @@ fn certified(folder: &TempDir) -> Authority {
     let authority = Authority::new(folder.path(), "ca");
     authority.issue("localhost", &["localhost", "127.0.0.1"]);
     authority
+}
+
+/// Has the plugin `count.lua` see all messages of the last route.
+fn counting() -> String {
+    let script = weir::root().join("tests/lua/count.lua");
+    format!(
+        "\n[routes.websocket]\nmax_message = \"4MiB\"\nmax_frame = \"4MiB\"\n\
+         [[routes.plugins]]\nname = \"count\"\n[plugins.count]\npath = \"{}\"\n",
+        script.display()
+    )
 }

@@ -2,7 +2,7 @@
 
 use weir_tests::{Process, RawClient, Weir, tools, weir};
 
-use crate::{certified, node_server};
+use crate::{certified, counting, node_server};
 
 /// The configuration of the example with addresses and files of the test's own.
 fn configuration(servers: [std::net::SocketAddr; 2]) -> String {
@@ -25,12 +25,26 @@ fn configuration(servers: [std::net::SocketAddr; 2]) -> String {
 
 #[test]
 fn client_over_tls_survives_the_death_of_its_server() {
+    survives("");
+}
+
+/// The same with a plugin that sees each message, which it tells.
+#[test]
+fn client_whose_messages_a_plugin_sees_survives_the_death_of_its_server() {
+    let mut weir = survives(&counting());
+    // Up: the handshake and what the client calls. Down: what these are answered with, and what the server calls.
+    let told = "7 messages up, 14 down";
+    weir.process().line(told, |line| line.contains(told).then_some(()));
+}
+
+/// Runs the client, while its server is killed, with more at the end of the configuration.
+fn survives(more: &str) -> Weir {
     let (first, a) = node_server("server a", "examples/signalr/server/server.js", &["a"]);
     let (second, b) = node_server("server b", "examples/signalr/server/server.js", &["b"]);
     let mut servers = [("a", first), ("b", second)];
     let folder = weir::folder();
     certified(&folder);
-    let weir = Weir::start_in(folder, &configuration([a, b]));
+    let weir = Weir::start_in(folder, &(configuration([a, b]) + more));
     let port = weir.address("chat").port();
 
     let mut command = tools::node(&weir::root().join("examples/signalr/client"));
@@ -68,6 +82,7 @@ fn client_over_tls_survives_the_death_of_its_server() {
 
     client.close_stdin();
     assert!(client.wait().success());
+    weir
 }
 
 /// With the plugin that looks into the protocol: what is on its list is as without it, what is not fails at the client.

@@ -388,13 +388,10 @@ impl Framed {
         self.close_without(direction);
     }
 
-    /// A side had a close frame and answers none: the other side's handshake still comes to its end.
+    /// A side sends no close frame: the other side's handshake still comes to its end.
     fn close_without(&mut self, direction: Direction) {
-        let Some(closing) = &mut self.closing else { return };
-        if let Some(sent) = closing.sent.get_mut(index(opposite(direction))) {
-            *sent = true;
-        }
-        if let Some(payload) = closing.last_word(direction, None) {
+        let payload = self.closing.as_mut().and_then(|closing| closing.last_word(direction, None));
+        if let Some(payload) = payload {
             self.pump(direction).say_close(&payload);
         }
     }

@@ -102,6 +102,11 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
+    /// What waits is written no more.
+    pub(super) fn forget(&mut self) {
+        *self = Output { carried: self.carried, ..Output::default() };
+    }
+
     /// Gives memory back while nothing waits.
     pub(super) fn rest(&mut self) {
         if self.own.is_empty() {

@@ -264,7 +264,7 @@ impl Pump {
     /// The receiver is gone: nothing more is written.
     pub(super) fn abandon(&mut self) {
         self.end();
-        self.output = Output::default();
+        self.output.forget();
     }
 
     /// Adds the last frame that the receiver gets, unless it waits for the rest of another.
