@@ -266,8 +266,8 @@ function keywords.pattern(given, at)
   end
 end
 
-function keywords.allOf(given, at)
-  local checks = each(given, at)
+-- A check that is all of these.
+local function all(checks)
   return function(value)
     for _, check in checks do
       local problem = check(value)
@@ -277,6 +277,10 @@ function keywords.allOf(given, at)
     end
     return nil
   end
+end
+
+function keywords.allOf(given, at)
+  return all(each(given, at))
 end
 
 function keywords.anyOf(given, at)
@@ -325,15 +329,7 @@ function compiled(schema, at)
       table.insert(checks, keywords[name](given, at .. step(name), schema))
     end
   end
-  return function(value)
-    for _, check in checks do
-      local problem = check(value)
-      if problem then
-        return problem
-      end
-    end
-    return nil
-  end
+  return all(checks)
 end
 
 return {

@@ -146,12 +146,7 @@ impl Report {
 
     /// A quantile of the times until changes served, in milliseconds.
     fn time_at(&self, quantile: f64) -> Option<f64> {
-        let mut times = self.changes.times.clone();
-        times.sort_unstable();
-        let last = times.len().checked_sub(1)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
-        let at = (quantile * last as f64).ceil() as usize;
-        Some(times.get(at)?.as_secs_f64() * 1000.0)
+        time_at(&self.changes.times, quantile)
     }
 
     /// For programs.
@@ -204,6 +199,16 @@ pub(crate) fn kinds(side: bool) -> impl Iterator<Item = Kind> {
 
 fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
+}
+
+/// A quantile of times, in milliseconds.
+pub(crate) fn time_at(times: &[Duration], quantile: f64) -> Option<f64> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let last = times.len().checked_sub(1)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+    let at = (quantile * last as f64).ceil() as usize;
+    Some(times.get(at)?.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]

@@ -159,22 +159,17 @@ async fn ask(place: &Place) -> Result<Value> {
     Ok(serde_json::from_slice(&body.to_bytes())?)
 }
 
-fn config(place: &Place, desired: &Desired, watch: bool, generations: u32) -> String {
-    let Place { web, tls, upstreams: [one, two], .. } = place;
-    let value = &desired.config;
-    let side = desired
-        .side
-        .map_or_else(String::new, |side| format!("[[listeners]]\nname = \"side\"\naddress = \"{side}\"\n\n"));
+/// What configurations of all soaks begin with; `reload` are more lines of that section.
+pub(crate) fn begin_of_config(place: &Place, watch: bool, reload: &str) -> String {
+    let Place { web, tls, .. } = place;
     let socket = place.file("admin.sock");
-    let broken = if desired.broken == Some(What::Config) { "[routes\n" } else { "" };
     format!(
         r#"[admin]
 socket = "{socket}"
 
 [reload]
 watch = {watch}
-generations = {generations}
-
+{reload}
 [access_log]
 path = "off"
 
@@ -187,7 +182,20 @@ name = "tls"
 address = "{tls}"
 tls = {{ cert = "certs/cert.pem", key = "certs/key.pem" }}
 
-{side}[[routes]]
+"#
+    )
+}
+
+fn config(place: &Place, desired: &Desired, watch: bool, generations: u32) -> String {
+    let Place { upstreams: [one, two], .. } = place;
+    let value = &desired.config;
+    let side = desired
+        .side
+        .map_or_else(String::new, |side| format!("[[listeners]]\nname = \"side\"\naddress = \"{side}\"\n\n"));
+    let begin = begin_of_config(place, watch, &format!("generations = {generations}\n"));
+    let broken = if desired.broken == Some(What::Config) { "[routes\n" } else { "" };
+    format!(
+        r#"{begin}{side}[[routes]]
 name = "all"
 upstream = "app"
 plugins = ["soak"]

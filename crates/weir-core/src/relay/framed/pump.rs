@@ -2,6 +2,10 @@
 //!
 //! Frames that nobody changes go on as the bytes that they came in. Those that nobody wants to see are not even waited
 //! for: once their header was looked at, they pass in pieces.
+//!
+//! This file takes frames out of what was read; [`onward`] is what becomes of them.
+
+mod onward;
 
 use std::future::Future;
 use std::io;
@@ -161,6 +165,15 @@ pub(super) struct Around<'a> {
     pub(super) show: Option<&'a Show>,
     /// No frame is begun any more.
     pub(super) hold: bool,
+}
+
+impl Around<'_> {
+    /// Shows something to an operator who looks.
+    fn tell(&self, direction: Direction, opcode: Kind, data: &Bytes, passed: Passed) {
+        if let (Some(show), Some(live)) = (self.show, self.live) {
+            show.tell(live, direction, opcode, data, passed);
+        }
+    }
 }
 
 impl Pump {
@@ -336,7 +349,7 @@ impl Pump {
             if let Some(asked) = &mut self.asked {
                 let outcome = ready!(asked.waiting.as_mut().poll(cx));
                 if let Some(Asked { stage, about, .. }) = self.asked.take().map(|asked| *asked)
-                    && let Some(event) = self.settle(stage, about, outcome, around)
+                    && let Err(event) = self.settled(about, outcome, stage, around)
                 {
                     return Poll::Ready(event);
                 }
@@ -429,27 +442,10 @@ impl Pump {
         let most = self.output.waiting().saturating_add(HIGH);
         while self.output.waiting() < most {
             let Some((opcode, data)) = live.next(self.direction) else { return false };
-            if let Some(show) = around.show {
-                show.tell(live, self.direction, opcode, &data, Passed::Sent);
-            }
-            self.message_of_own(opcode, &data);
+            around.tell(self.direction, opcode, &data, Passed::Sent);
+            self.encode_message(opcode, !opcode.is_control(), &data);
         }
         true
-    }
-
-    /// A message that the sender has not sent like this.
-    fn message_of_own(&mut self, opcode: Kind, data: &[u8]) {
-        let opcode = match opcode {
-            Kind::Text => Opcode::Text,
-            Kind::Binary => Opcode::Binary,
-            Kind::Ping => Opcode::Ping,
-            Kind::Pong => Opcode::Pong,
-        };
-        let coding = self.coding.as_mut().filter(|_| !opcode.is_control());
-        match coding.and_then(|coding| coding.whole(data)) {
-            Some(deflated) => self.encode(true, true, opcode, &deflated),
-            None => self.encode(true, false, opcode, data),
-        }
     }
 
     /// More of a frame that passes in pieces. False: there is no more.
@@ -475,8 +471,14 @@ impl Pump {
                 let Some(head) = Head::parse(self.input.fresh()).map_err(Event::Violation)? else {
                     return Ok(false);
                 };
+                if self.state == State::Discarding && head.opcode != Opcode::Close {
+                    self.input.see(head.size);
+                    self.passing = head.length;
+                    return Ok(true);
+                }
                 if self.state == State::Discarding {
-                    return self.discard_frame(head);
+                    self.head = Some((head, Part::Close));
+                    return self.frame(around);
                 }
                 let part = self.sequence.head(&head, Instant::now()).map_err(Event::Violation)?;
                 self.frames += 1;
@@ -498,27 +500,6 @@ impl Pump {
             _ => return self.discarded(&head, raw),
         }
         Ok(true)
-    }
-
-    /// Nothing of a frame is wanted but that it is no close frame.
-    fn discard_frame(&mut self, head: Head) -> Result<bool, Event> {
-        if head.opcode != Opcode::Close {
-            self.input.see(head.size);
-            self.passing = head.length;
-            return Ok(true);
-        }
-        self.head = Some((head, Part::Close));
-        self.frame_of_end(head)
-    }
-
-    fn frame_of_end(&mut self, head: Head) -> Result<bool, Event> {
-        let whole = usize::try_from(head.length).unwrap_or(usize::MAX).saturating_add(head.size);
-        if self.input.fresh().len() < whole {
-            return Ok(false);
-        }
-        self.head = None;
-        let raw = self.input.see(whole);
-        self.discarded(&head, raw)
     }
 
     /// A frame came that is not passed on any more.
@@ -584,24 +565,13 @@ impl Pump {
 
     /// What a frame says, without mask and compression.
     fn payload(&mut self, head: &Head, part: Part, raw: Range<usize>) -> Result<Vec<u8>, Violation> {
-        let bytes = self.input.at(raw.start + head.size..raw.end);
-        let mut data = Vec::new();
-        match (head.mask, part) {
-            (_, Part::Data { compressed: true, last, .. }) => {
-                let mut unmasked = Vec::new();
-                let bytes = match head.mask {
-                    Some(key) => {
-                        mask::unmasked(bytes, key, 0, &mut unmasked);
-                        &unmasked
-                    }
-                    None => bytes,
-                };
-                if let Some(coding) = &mut self.coding {
-                    coding.read(bytes, last, &mut data, self.most)?;
-                }
-            }
-            (Some(key), _) => mask::unmasked(bytes, key, 0, &mut data),
-            (None, _) => data.extend_from_slice(bytes),
+        let mut data = self.unmasked(head, raw);
+        if let Part::Data { compressed: true, last, .. } = part
+            && let Some(coding) = &mut self.coding
+        {
+            let mut inflated = Vec::new();
+            coding.read(&data, last, &mut inflated, self.most)?;
+            data = inflated;
         }
         if let Part::Data { text: true, last, .. } = part {
             self.utf8.feed(&data, last)?;
@@ -609,14 +579,20 @@ impl Pump {
         Ok(data)
     }
 
-    fn closed(&mut self, head: &Head, raw: Range<usize>) -> Event {
+    /// The payload of a frame without its mask.
+    fn unmasked(&self, head: &Head, raw: Range<usize>) -> Vec<u8> {
         let bytes = self.input.at(raw.start + head.size..raw.end);
         let mut data = Vec::new();
         match head.mask {
             Some(key) => mask::unmasked(bytes, key, 0, &mut data),
             None => data.extend_from_slice(bytes),
         }
-        match close::Close::parse(&data) {
+        data
+    }
+
+    /// The sender's close frame.
+    fn closed(&self, head: &Head, raw: Range<usize>) -> Event {
+        match close::Close::parse(&self.unmasked(head, raw)) {
             Ok(close) => Event::Close(close),
             Err(violation) => Event::Violation(violation),
         }
@@ -631,268 +607,6 @@ impl Pump {
                 self.asked = Some(Box::new(Asked { waiting, stage, about }));
                 Ok(())
             }
-        }
-    }
-
-    fn settle(&mut self, stage: Stage, about: About, outcome: Outcome, around: &Around<'_>) -> Option<Event> {
-        self.settled(about, outcome, stage, around).err()
-    }
-
-    /// The plugins have decided.
-    fn settled(
-        &mut self,
-        about: About,
-        outcome: Outcome,
-        stage: Stage,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
-        // What a hook has sent itself goes first.
-        if around.live.is_some_and(|live| live.has_asked()) && self.may_send() {
-            self.mail |= self.send_mail(around);
-        }
-        let decided = match outcome {
-            Outcome::Forward(frame, changed) => Some((frame, changed)),
-            Outcome::Drop(frame) => {
-                if let (Some(show), Some(live)) = (around.show, around.live) {
-                    show.tell(live, self.direction, frame.opcode, &frame.data, Passed::Dropped);
-                }
-                None
-            }
-            Outcome::Close(close) => return Err(Event::Verdict(close)),
-            Outcome::Failed => return Err(Event::Failed),
-        };
-        // Nothing follows what a hook has ended.
-        let ended = around.live.is_some_and(|live| live.has_asked() && live.close().is_some());
-        let decided = decided.filter(|_| !ended);
-        let Part::Data { compressed, last, .. } = about.part else {
-            return self.control(about, decided);
-        };
-        match stage {
-            Stage::Frames if around.talkers.watch.messages => {
-                return self.collect(&about, decided, around);
-            }
-            Stage::Frames if last && self.open.is_none() => {
-                self.messages += 1;
-                self.whole(&about, decided, around);
-            }
-            Stage::Frames => return self.fragment(&about, decided, compressed, around),
-            Stage::Messages => self.whole(&about, decided, around),
-        }
-        Ok(())
-    }
-
-    /// A ping or a pong goes on.
-    fn control(&mut self, about: About, decided: Option<(Frame, bool)>) -> Result<(), Event> {
-        let Some((frame, changed)) = decided else { return Ok(()) };
-        if frame.opcode == Kind::Pong && self.awaited.as_ref() == Some(&frame.data) {
-            self.awaited = None;
-            self.own += about.raw.len() as u64;
-            return Ok(());
-        }
-        if self.answers {
-            self.own += about.raw.len() as u64;
-            return match frame.opcode {
-                Kind::Ping => Err(Event::Ping(frame.data)),
-                _ => Ok(()),
-            };
-        }
-        match changed {
-            false => self.output.run(&self.input, about.raw),
-            true => {
-                let opcode = if frame.opcode == Kind::Ping { Opcode::Ping } else { Opcode::Pong };
-                self.encode(true, false, opcode, &frame.data);
-            }
-        }
-        Ok(())
-    }
-
-    /// A frame becomes part of a message that is put together.
-    fn collect(
-        &mut self,
-        about: &About,
-        decided: Option<(Frame, bool)>,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
-        let Part::Data { first, last, compressed, text } = about.part else { return Ok(()) };
-        if first && last {
-            self.messages += 1;
-            let Some((frame, changed)) = decided else {
-                self.whole(about, None, around);
-                return Ok(());
-            };
-            let message = Frame { sequence: self.messages, ..frame };
-            let about = About { raw: about.raw.clone(), ..*about };
-            return self.ask_message(message, about, changed, around);
-        }
-        let mut message = match self.message.take() {
-            Some(message) => message,
-            None => Box::new(Message { raw: Some(Vec::new()), data: Vec::new(), size: 0, any: false }),
-        };
-        message.size += about.size;
-        match decided {
-            Some((frame, changed)) => {
-                message.any = true;
-                message.data.extend_from_slice(&frame.data);
-                match &mut message.raw {
-                    Some(raw) if !changed => raw.extend_from_slice(self.input.at(about.raw.clone())),
-                    raw => *raw = None,
-                }
-            }
-            None => message.raw = None,
-        }
-        if self.most > 0 && message.data.len() as u64 > self.most {
-            return Err(Event::Violation(Violation::too_big("message too big")));
-        }
-        if !last {
-            self.message = Some(message);
-            return Ok(());
-        }
-        self.messages += 1;
-        if !message.any {
-            self.whole(about, None, around);
-            return Ok(());
-        }
-        let frame = Frame {
-            direction: self.direction,
-            opcode: if text { Kind::Text } else { Kind::Binary },
-            data: std::mem::take(&mut message.data).into(),
-            first: true,
-            last: true,
-            sequence: self.messages,
-            compressed,
-            size: message.size,
-        };
-        let changed = message.raw.is_none();
-        if changed && frame.opcode.check(&frame.data).is_err() {
-            return Err(around.talkers.broke_text());
-        }
-        let about = About { part: about.part, raw: 0..0, size: message.size };
-        self.message = Some(message);
-        self.ask_message(frame, about, changed, around)
-    }
-
-    /// Asks about a whole message, which hooks for frames may have changed before.
-    fn ask_message(
-        &mut self,
-        message: Frame,
-        about: About,
-        changed: bool,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
-        if changed && self.message.is_none() {
-            // It does not go on as it came, whatever is decided about it now.
-            self.message =
-                Some(Box::new(Message { raw: None, data: Vec::new(), size: about.size, any: true }));
-        }
-        self.ask(Stage::Messages, message, about, around)
-    }
-
-    /// A whole message, of one frame or put together, goes on.
-    fn whole(&mut self, about: &About, decided: Option<(Frame, bool)>, around: &Around<'_>) {
-        let message = self.message.take();
-        let Part::Data { compressed, text, .. } = about.part else { return };
-        let Some((frame, changed)) = decided else {
-            if compressed && let Some(coding) = &mut self.coding {
-                coding.broken();
-            }
-            return;
-        };
-        if let (Some(show), Some(live)) = (around.show, around.live) {
-            let passed = if changed { Passed::Replaced } else { Passed::Forwarded };
-            show.tell(live, self.direction, frame.opcode, &frame.data, passed);
-        }
-        let kept = message.as_ref().is_none_or(|message| message.raw.is_some());
-        let readable = !compressed || self.coding.as_ref().is_some_and(|coding| coding.is_raw());
-        if !changed && kept && readable {
-            match message.and_then(|message| message.raw) {
-                Some(raw) => self.output.own(&self.input).extend_from_slice(&raw),
-                None => self.output.run(&self.input, about.raw.clone()),
-            }
-            return;
-        }
-        if compressed && let Some(coding) = &mut self.coding {
-            coding.broken();
-        }
-        let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let coding = self.coding.as_mut().filter(|_| compressed);
-        match coding.and_then(|coding| coding.whole(&frame.data)) {
-            Some(deflated) => self.encode(true, true, opcode, &deflated),
-            None => self.encode(true, false, opcode, &frame.data),
-        }
-    }
-
-    /// A fragment of a message whose frames go on one by one.
-    fn fragment(
-        &mut self,
-        about: &About,
-        decided: Option<(Frame, bool)>,
-        compressed: bool,
-        around: &Around<'_>,
-    ) -> Result<(), Event> {
-        let Part::Data { text, last, first, .. } = about.part else { return Ok(()) };
-        if compressed && let Some(coding) = &mut self.coding {
-            // Whatever becomes of it, it does not go on as it was.
-            coding.broken();
-        }
-        let form = if compressed { Form::Deflated } else { Form::Raw };
-        let mut open = self.open.unwrap_or(Open { begun: false, form, utf8: Utf8::default() });
-        let data = decided.as_ref().map_or(&[][..], |(frame, _)| &frame.data);
-        if text && open.utf8.feed(data, last).is_err() {
-            return Err(around.talkers.broke_text());
-        }
-        if let (Some((frame, changed)), Some(show), Some(live)) = (&decided, around.show, around.live) {
-            let passed = if *changed { Passed::Replaced } else { Passed::Forwarded };
-            show.tell(live, self.direction, frame.opcode, &frame.data, passed);
-        }
-        let opcode = match (open.begun, text) {
-            (true, _) => Opcode::Continuation,
-            (false, true) => Opcode::Text,
-            (false, false) => Opcode::Binary,
-        };
-        let same = first != open.begun;
-        let begun = match decided {
-            Some((_, false)) if open.form == Form::Raw && same => {
-                self.output.run(&self.input, about.raw.clone());
-                true
-            }
-            Some((frame, _)) => {
-                self.encode_fragment(last, &open, opcode, &frame.data);
-                true
-            }
-            // Its receiver waits for the end of what it has got of the message.
-            None if last && open.begun => {
-                self.encode_fragment(true, &open, opcode, &[]);
-                true
-            }
-            None => open.begun,
-        };
-        if last {
-            self.messages += 1;
-        }
-        self.open = (!last).then_some(Open { begun, ..open });
-        Ok(())
-    }
-
-    fn encode_fragment(&mut self, last: bool, open: &Open, opcode: Opcode, data: &[u8]) {
-        match (&mut self.coding, open.form) {
-            (Some(coding), Form::Deflated) => {
-                let deflated = coding.fragment(data, last);
-                self.encode(last, !open.begun, opcode, &deflated);
-            }
-            _ => self.encode(last, false, opcode, data),
-        }
-    }
-
-    /// A frame as weir makes it, in the place of the sender.
-    fn encode(&mut self, fin: bool, compressed: bool, opcode: Opcode, payload: &[u8]) {
-        let key = (self.sender == Role::Client).then(|| fastrand::u32(..).to_ne_bytes());
-        let head = Head::new(fin, compressed, opcode, key, payload.len() as u64);
-        let out = self.output.own(&self.input);
-        out.extend_from_slice(head.encode().bytes());
-        let from = out.len();
-        out.extend_from_slice(payload);
-        if let (Some(key), Some(written)) = (key, out.get_mut(from..)) {
-            mask::apply(written, key, 0);
         }
     }
 }

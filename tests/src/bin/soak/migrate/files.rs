@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use crate::proxy::{Desired, Place};
+use crate::weir::begin_of_config;
 
 /// How it is made to fail, so that it can be seen that it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,29 +54,11 @@ fn script(stamp: &str, spoil: Option<Spoil>) -> String {
 }
 
 fn config(place: &Place, watch: bool, spoil: Option<Spoil>) -> String {
-    let Place { web, tls, upstreams: [upstream, _], .. } = place;
+    let Place { upstreams: [upstream, _], .. } = place;
     let on_reload = if spoil == Some(Spoil::Pin) { "pin" } else { "migrate" };
-    let socket = place.file("admin.sock");
+    let begin = begin_of_config(place, watch, "");
     format!(
-        r#"[admin]
-socket = "{socket}"
-
-[reload]
-watch = {watch}
-
-[access_log]
-path = "off"
-
-[[listeners]]
-name = "web"
-address = "{web}"
-
-[[listeners]]
-name = "tls"
-address = "{tls}"
-tls = {{ cert = "certs/cert.pem", key = "certs/key.pem" }}
-
-[[routes]]
+        r#"{begin}[[routes]]
 name = "all"
 upstream = "app"
 plugins = ["soak"]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::count::Figures;
 use crate::memory::Memory;
+use crate::report::time_at;
 
 /// All figures of a soak of relays that go over.
 #[derive(Debug, Clone, Default)]
@@ -161,12 +162,7 @@ impl Report {
 
 /// Median, 99th percentile and the most, in milliseconds.
 fn quantiles(times: &[Duration]) -> [Option<f64>; 3] {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    [50, 99, 100].map(|percent| {
-        let at = (times.len() * percent).div_ceil(100).checked_sub(1)?;
-        Some(times.get(at)?.as_secs_f64() * 1000.0)
-    })
+    [0.5, 0.99, 1.0].map(|quantile| time_at(times, quantile))
 }
 
 #[cfg(test)]
@@ -218,6 +214,6 @@ mod tests {
     fn times_are_told_by_quantiles() {
         assert_eq!(quantiles(&[]), [None; 3]);
         let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
-        assert_eq!(quantiles(&times), [Some(100.0), Some(198.0), Some(200.0)]);
+        assert_eq!(quantiles(&times), [Some(101.0), Some(199.0), Some(200.0)]);
     }
 }
