@@ -13,8 +13,6 @@ local SEPARATOR = "\30"
 local INVOCATION, COMPLETION, STREAM_INVOCATION, LAST_TYPE = 1, 3, 4, 9
 local DROP = weir.drop()
 local OTHER = { to_upstream = "to_client", to_client = "to_upstream" }
--- The largest record that can be looked at.
-local MOST_BYTES = 1048576
 -- The most calls of a WebSocket of which it is remembered what they called, and names that metrics tell apart.
 local MOST_CALLS, MOST_NAMES = 1000, 100
 -- The largest record that can be looked at, in bytes.
@@ -109,9 +107,6 @@ end
 
 -- What becomes of a record after the handshake; nothing where it goes on.
 local function judged(text, direction, ws, ctx)
-  if #text > MOST_BYTES then
-    return weir.close(1009, "too large")
-  end
   local ok, record = pcall(weir.json.decode, text)
   local kind = ok and type(record) == "table" and record.type
   if type(kind) ~= "number" or kind % 1 ~= 0 or kind < INVOCATION or kind > LAST_TYPE then
