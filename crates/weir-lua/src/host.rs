@@ -72,7 +72,10 @@ pub(crate) fn table(
     let dropped = lua.create_userdata(Dropped)?;
     weir.set("drop", lua.create_function(move |_, ()| Ok(dropped.clone()))?)?;
     weir.set("close", lua.create_function(|_, why: Why| close_reason(&why).map(Closing))?)?;
-    weir.set("watch", lua.create_function(|_, names: Variadic<LuaString>| watching(&names))?)?;
+    weir.set(
+        "watch",
+        lua.create_function(|_, names: Variadic<LuaString>| watching("weir.watch", &names).map(Watching))?,
+    )?;
     weir.set("log", log(lua, state)?)?;
     weir.set("timer", timer(lua, state)?)?;
     weir.set("http", crate::http::table(lua, &services.http, policy)?)?;
@@ -125,7 +128,8 @@ pub(crate) fn close_reason((code, reason): &Why) -> mlua::Result<CloseReason> {
     CloseReason::new(*code, reason.as_deref().unwrap_or_default()).map_err(lua_error)
 }
 
-fn watching(names: &[LuaString]) -> mlua::Result<Watching> {
+/// What a function takes that is told what to watch.
+pub(crate) fn watching(function: &str, names: &[LuaString]) -> mlua::Result<Watch> {
     let mut watch = Watch::default();
     for name in names {
         match &*name.as_bytes() {
@@ -135,13 +139,13 @@ fn watching(names: &[LuaString]) -> mlua::Result<Watching> {
             _ => {
                 let name = name.to_string_lossy();
                 let text = format!(
-                    "weir.watch takes \"frames\", \"messages\" and \"send\", or none of them, not \"{name}\""
+                    "{function} takes \"frames\", \"messages\" and \"send\", or none of them, not \"{name}\""
                 );
                 return Err(lua_error(Error::invalid(text)));
             }
         }
     }
-    Ok(Watching(watch))
+    Ok(watch)
 }
 
 /// What may be in the table that `weir.respond` takes.

@@ -1,5 +1,6 @@
 //! A script that is checked, compiled and configured: what a snapshot holds, and what runs on a worker.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -263,7 +264,7 @@ pub(crate) struct LuaInstance {
 
 impl Instance for LuaInstance {
     fn visit(self: Rc<Self>) -> Box<dyn Visit> {
-        Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None, relay: None })
+        Box::new(LuaVisit { instance: self, slot: Slot::default(), ctx: None, relay: None, watch: None })
     }
 
     fn on_connect(&self, connection: Rc<Connection>) -> Step<'static, ConnectVerdict> {
@@ -311,6 +312,8 @@ struct LuaVisit {
     ctx: Option<Table>,
     /// The handle to its relay.
     relay: Option<AnyUserData>,
+    /// What hooks want to see of it, where they have said so.
+    watch: Option<Rc<Cell<Option<Watch>>>>,
 }
 
 impl LuaVisit {
@@ -329,7 +332,10 @@ impl LuaVisit {
         let state = &self.instance.state;
         let made = match self.relay.take() {
             Some(made) => made,
-            None => state.lua.create_userdata(handles::Relay::own(ws.clone(), state.access.clone()))?,
+            None => {
+                let watch = self.watch.get_or_insert_default().clone();
+                state.lua.create_userdata(handles::Relay::own(ws.clone(), state.access.clone(), watch))?
+            }
         };
         Ok(self.relay.insert(made).clone())
     }
@@ -421,7 +427,8 @@ impl Visit for LuaVisit {
             let _ = self.ctx(true);
         }
         let (instance, relay, ctx) = (self.instance.clone(), self.relay.clone(), self.ctx.clone());
-        Some(Rc::new(LuaTalk::new(instance, ws.clone(), relay, ctx)))
+        let watch = self.watch.clone().unwrap_or_default();
+        Some(Rc::new(LuaTalk::new(instance, ws.clone(), relay, ctx, watch)))
     }
 
     fn on_migrate<'a>(

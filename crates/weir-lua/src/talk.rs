@@ -1,11 +1,11 @@
 //! A script on a WebSocket relay.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use mlua::{AnyUserData, LightUserData, Table};
-use weir_plugin::websocket::{Closed, Direction, Frame, FrameVerdict};
+use weir_plugin::websocket::{Closed, Direction, Frame, FrameVerdict, Watch};
 use weir_plugin::{Step, Talk, WebSocket};
 
 use crate::call::{For, call_beside};
@@ -22,6 +22,8 @@ pub(crate) struct LuaTalk {
     ws: Rc<WebSocket>,
     relay: OnceCell<AnyUserData>,
     ctx: OnceCell<Table>,
+    /// What it wants to see, where it has said so.
+    watch: Rc<Cell<Option<Watch>>>,
     /// What goes to the upstream, and what goes to the client: hooks of both may be under way.
     slots: [Rc<FrameSlot>; 2],
 }
@@ -33,11 +35,12 @@ impl LuaTalk {
         ws: Rc<WebSocket>,
         relay: Option<AnyUserData>,
         ctx: Option<Table>,
+        watch: Rc<Cell<Option<Watch>>>,
     ) -> Self {
         let slots = [FrameSlot::new(ws.clone()), FrameSlot::new(ws.clone())];
         let (relay, ctx) =
             (relay.map_or_else(OnceCell::new, Into::into), ctx.map_or_else(OnceCell::new, Into::into));
-        LuaTalk { instance, ws, relay, ctx, slots }
+        LuaTalk { instance, ws, relay, ctx, watch, slots }
     }
 
     /// Runs a hook of frames or messages.
@@ -72,7 +75,7 @@ impl LuaTalk {
     fn others(&self, hook: &Hook) -> mlua::Result<(Option<&AnyUserData>, Option<&Table>)> {
         let state = &self.instance.state;
         if hook.takes > 1 && self.relay.get().is_none() {
-            let handle = Relay::own(self.ws.clone(), state.access.clone());
+            let handle = Relay::own(self.ws.clone(), state.access.clone(), self.watch.clone());
             let _ = self.relay.set(state.lua.create_userdata(handle)?);
         }
         if hook.ctx && self.ctx.get().is_none() {
@@ -89,6 +92,10 @@ impl Talk for LuaTalk {
 
     fn on_message(&self, message: Frame) -> Step<'static, FrameVerdict> {
         self.verdict("on_message", &self.instance.functions.message, Part::Message, message)
+    }
+
+    fn changed(&self) -> Option<Watch> {
+        self.watch.take()
     }
 
     fn on_close(&self, closed: Closed) -> Step<'static, Result<(), String>> {

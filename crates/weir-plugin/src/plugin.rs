@@ -224,6 +224,12 @@ pub trait Talk {
         Step::Done(FrameVerdict::Forward)
     }
 
+    /// What the plugin wants to see of the relay from now on, where a hook has asked for something else than before. Asked
+    /// when a hook has come to its end.
+    fn changed(&self) -> Option<Watch> {
+        None
+    }
+
     /// The relay has ended: exactly once, before [`Visit::on_log`].
     fn on_close(&self, _closed: Closed) -> Step<'static, Result<(), String>> {
         Step::Done(Ok(()))

@@ -193,7 +193,9 @@ fn defaults_of_websockets_are_those_of_the_data_plane() {
     let to = reference.find("# What `weir ws tap` shows").unwrap();
     let keys = reference[from..to].lines().filter_map(|line| line.strip_prefix('#'));
     let keys = keys.filter(|line| !line.starts_with(' ') && !line.starts_with("ping_interval"));
-    let keys = keys.filter(|line| !line.starts_with("ping_timeout")).collect::<Vec<_>>().join("\n");
+    // Each goes with another key.
+    let keys = keys.filter(|line| !line.starts_with("ping_timeout") && !line.starts_with("first_message"));
+    let keys = keys.collect::<Vec<_>>().join("\n");
     let websocket = |table: &str| {
         let text = format!(
             "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nupstream = \"a\"\n{table}\n\
@@ -236,6 +238,7 @@ fn frames_are_read_where_a_key_asks_for_it() {
         "close_timeout = \"1s\"",
         "pings = \"pass\"",
         "ping_interval = \"0s\"",
+        "connect = \"first-message\", first_message_timeout = \"0s\"",
         "queue = \"1KiB\"",
         "queue_full = \"drop\"",
         "deflate = true",

@@ -20,7 +20,8 @@ pub(super) struct Asking {
     charges: Vec<Charge>,
 }
 
-/// What both sides have agreed on.
+/// What was agreed on.
+#[derive(Default)]
 pub(super) struct Compression {
     pub(super) agreements: Agreements,
     /// Room for what a relay keeps between two messages.
@@ -58,28 +59,59 @@ impl Asking {
     /// # Errors
     /// Where the upstream has answered what it was not offered.
     pub(super) fn settle(self, headers: &mut HeaderMap) -> Result<Compression> {
-        let invalid = |detail| Error::new(Kind::UpstreamInvalid, detail);
-        let upstream = match self.settings.as_ref().filter(|_| self.client.is_some()) {
-            Some(settings) => extension::agreed(headers, settings).map_err(invalid)?,
-            None if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) => {
-                return Err(invalid("101 with extensions that were not offered"));
-            }
-            None => None,
-        };
+        let offered = self.settings.as_ref().filter(|_| self.client.is_some());
+        let upstream = agreed(headers, offered)?;
         headers.remove(SEC_WEBSOCKET_EXTENSIONS);
         let Some((upstream, (client, told))) = upstream.zip(self.client) else {
-            return Ok(Compression { agreements: None, _charges: Vec::new() });
+            return Ok(Compression::default());
         };
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, told);
         let takeover = [client, upstream].iter().any(|a| a.client_takeover || a.server_takeover);
         let charges = if takeover { self.charges } else { Vec::new() };
-        Ok(Compression { agreements: Some((client, upstream)), _charges: charges })
+        Ok(Compression { agreements: (Some(client), Some(upstream)), _charges: charges })
+    }
+
+    /// Agrees with the client alone, who is told so in `headers`; the upstream is asked by what comes second.
+    pub(super) fn settle_client(self, headers: &mut HeaderMap) -> (Compression, Later) {
+        let offer = self.offer();
+        let Some((client, told)) = self.client else { return Default::default() };
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, told);
+        let compression = Compression { agreements: (Some(client), None), _charges: self.charges };
+        (compression, Later { offer, settings: self.settings })
+    }
+}
+
+/// What an upstream is asked that is opened later.
+#[derive(Default)]
+pub(super) struct Later {
+    pub(super) offer: Option<HeaderValue>,
+    settings: Option<Deflate>,
+}
+
+impl Later {
+    /// What it has agreed on.
+    ///
+    /// # Errors
+    /// Where it has answered what it was not offered.
+    pub(super) fn settle(&self, headers: &HeaderMap) -> Result<Option<Agreement>> {
+        agreed(headers, self.settings.as_ref().filter(|_| self.offer.is_some()))
+    }
+}
+
+fn agreed(headers: &HeaderMap, offered: Option<&Deflate>) -> Result<Option<Agreement>> {
+    let invalid = |detail| Error::new(Kind::UpstreamInvalid, detail);
+    match offered {
+        Some(settings) => extension::agreed(headers, settings).map_err(invalid),
+        None if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) => {
+            Err(invalid("101 with extensions that were not offered"))
+        }
+        None => Ok(None),
     }
 }
 
 impl Compression {
     /// Whether either side can read what the other one sends, without weir.
     pub(super) fn is_transparent(&self) -> bool {
-        self.agreements.is_none_or(|(client, upstream)| client == upstream)
+        self.agreements.0 == self.agreements.1
     }
 }

@@ -33,16 +33,16 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// The route's changes, but for what depends on the endpoint. Copies nothing where there are none.
-    pub(super) fn new(session: &Session, route: &CompiledRoute, x: &Exchange) -> error::Result<Self> {
+    pub(super) fn new(route: &CompiledRoute, x: &Exchange) -> error::Result<Self> {
         let spec = &route.spec;
         let uri = match spec.path.is_empty() {
             true => None,
-            false => Some(with_path(&x.uri, &rewritten_path(session, route, x))?),
+            false => Some(with_path(&x.uri, &rewritten_path(route, x))?),
         };
         let mut headers = None;
         if !spec.request_headers.is_empty() {
             let headers = headers.get_or_insert_with(|| x.headers.clone());
-            with_facts(x, session, |facts| headers::edit(headers, &spec.request_headers, facts));
+            with_facts(x, |facts| headers::edit(headers, &spec.request_headers, facts));
         }
         Ok(Outgoing { uri, headers })
     }
@@ -82,8 +82,8 @@ impl Outgoing {
 }
 
 /// The path after the route's rewrite.
-pub(super) fn rewritten_path(session: &Session, route: &CompiledRoute, x: &Exchange) -> String {
-    with_facts(x, session, |facts| {
+pub(super) fn rewritten_path(route: &CompiledRoute, x: &Exchange) -> String {
+    with_facts(x, |facts| {
         path::rewrite(x.uri.path(), &route.spec.path, |name| facts.value(name)).into_owned()
     })
 }
@@ -100,7 +100,7 @@ pub(super) async fn forward(
     let group = group_of(route)?;
     group.count_request();
     let mut attempts = Attempts { session, route, group, replay: None, tried: Vec::new() };
-    let outgoing = Outgoing::new(session, route, &tally.x)?;
+    let outgoing = Outgoing::new(route, &tally.x)?;
     attempts.run(tally, body, outgoing, deadline, downstream).await
 }
 

@@ -220,7 +220,7 @@ async fn exchange(
         }
         let read = content::take_back(std::mem::take(&mut tally.x.request_body));
         if let Ok(Some(reply)) = decided {
-            return Ok(Done::Respond(finish(route, session, tally, reply).await?));
+            return Ok(Done::Respond(finish(route, tally, reply).await?));
         }
         // Of a body that broke off while a plugin read it, it is not the plugin that has failed.
         body = read?;
@@ -241,20 +241,18 @@ async fn exchange(
                 }
             }
         },
-        _ => own_response(route, session, &tally.x).await?,
+        _ => own_response(route, &tally.x).await?,
     };
-    Ok(Done::Respond(finish(route, session, tally, response).await?))
+    Ok(Done::Respond(finish(route, tally, response).await?))
 }
 
 /// The response of an action without an upstream.
-async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) -> Result<Response<Body>> {
+async fn own_response(route: &CompiledRoute, x: &Exchange) -> Result<Response<Body>> {
     match &route.spec.action {
-        Action::Redirect { status, to } => {
-            with_facts(x, session, |facts| action::redirect(*status, to, facts))
-        }
+        Action::Redirect { status, to } => with_facts(x, |facts| action::redirect(*status, to, facts)),
         Action::Respond { status, headers, body } => Ok(action::respond(*status, headers, body)),
         Action::Files(files) => {
-            let path = forward::rewritten_path(session, route, x);
+            let path = forward::rewritten_path(route, x);
             let query = x.uri.query().unwrap_or_default();
             action::files::serve(files, &x.method, &x.headers, &path, query).await
         }
@@ -266,7 +264,6 @@ async fn own_response(route: &CompiledRoute, session: &Session, x: &Exchange) ->
 /// What happens to every response: plugins, the route's changes, compression.
 async fn finish(
     route: &CompiledRoute,
-    session: &Session,
     tally: &mut Tally,
     mut response: Response<Body>,
 ) -> Result<Response<Body>> {
@@ -296,7 +293,7 @@ async fn finish(
     response = tally.chain.flow_response(&tally.x, response);
     let edits = &route.spec.response_headers;
     if !edits.is_empty() {
-        with_facts(&tally.x, session, |facts| headers::edit(response.headers_mut(), edits, facts));
+        with_facts(&tally.x, |facts| headers::edit(response.headers_mut(), edits, facts));
     }
     if let Some(compression) = &route.spec.compression {
         response = action::compress::compress(&tally.x.method, &tally.x.headers, response, compression);
@@ -308,11 +305,11 @@ async fn finish(
 }
 
 /// Runs `f` with what placeholders stand for.
-fn with_facts<T>(x: &Exchange, session: &Session, f: impl FnOnce(&Facts<'_>) -> T) -> T {
+fn with_facts<T>(x: &Exchange, f: impl FnOnce(&Facts<'_>) -> T) -> T {
     f(&Facts {
         client: x.client,
         host: x.headers.get(http::header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
-        scheme: if session.connection.tls.is_some() { "https" } else { "http" },
+        scheme: if x.connection.tls.is_some() { "https" } else { "http" },
         path: x.uri.path(),
         query: x.uri.query().unwrap_or_default(),
         request_id: x.request_id.to_str().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! WebSockets whose frames are read: the plugins of the exchange on its relay, and how they go over to those of another
 //! generation.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,20 +12,21 @@ use weir_plugin::{Held, Hooks, OnFailure, Phase, Talk, WebSocket};
 
 use super::chain::Link;
 use super::compression::Compression;
+use super::websocket::{Late, Upstream};
 use super::{Chain, Tally, Whose, bounded};
 use crate::instances::Running;
 use crate::net::Stream;
-use crate::relay::framed::{Ended, Framed, Next, Talker, Talkers};
+use crate::relay::framed::{Ended, Framed, Next, Talker, Talkers, within};
 use crate::relay::{self, Carried, Control, End, Farewell};
 use crate::route::CompiledRoute;
 use crate::worker::Worker;
 
-/// A WebSocket that has been agreed on by both sides.
+/// A WebSocket that has been agreed on.
 pub(super) struct Relayed {
     pub(super) client: Stream,
-    pub(super) upstream: Stream,
-    /// What was read already of each (client, upstream).
-    pub(super) head: (Bytes, Bytes),
+    /// What was read already of the client.
+    pub(super) head: Bytes,
+    pub(super) upstream: Upstream,
     pub(super) compression: Compression,
     pub(super) route: Arc<CompiledRoute>,
     pub(super) control: Control,
@@ -32,15 +34,23 @@ pub(super) struct Relayed {
 
 /// Relays until an end. Plugins are told of the begin and the end.
 pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
-    let Relayed { client, upstream, head, compression, route, control } = relayed;
+    let Relayed { client, head, upstream, compression, mut route, control } = relayed;
+    let (mut upstream, rest, late) = match upstream {
+        Upstream::There(stream, rest) => (Some(stream), rest, None),
+        Upstream::Late(late) => (None, Bytes::new(), Some(late)),
+    };
+    let head = (head, rest);
     let settings = route.spec.websocket.clone().unwrap_or_default();
     let ws = Rc::new(as_seen(tally, &control));
     tally.x.phase = Phase::Ended;
     let opened = Box::pin(tally.chain.on_websocket(&mut tally.x, &ws)).await;
     let (talkers, failed) = opened;
     let asked = control.live().is_some_and(|live| live.is_wanted());
-    let wanted = failed || asked || settings.reads_frames || talkers.watch.is_any();
-    if !wanted && compression.is_transparent() {
+    let wanted = failed || asked || settings.reads_frames || talkers.watch().is_any();
+    if !wanted
+        && compression.is_transparent()
+        && let Some(upstream) = upstream.take()
+    {
         control.pass();
         drop((talkers, ws, compression));
         let times = (settings.idle_timeout, settings.age());
@@ -49,23 +59,54 @@ pub(super) async fn run(tally: &mut Tally, relayed: Relayed) -> (Carried, End) {
     let agreements = compression.agreements;
     let mut framed =
         Box::new(Framed::new((client, upstream), &head, agreements, &settings, talkers, control));
-    drop((head, settings, route));
+    drop((head, settings));
     if failed {
         framed.fail();
     }
     loop {
-        match framed.run().await {
-            Next::Migrate => Box::pin(migrate(tally, &ws, &mut framed)).await,
-            Next::Ended(Ended { carried, end, closed }) => {
-                let talkers = framed.talkers().clone();
-                framed.control().closed(closed.code);
-                // It is in no list and no group any more when plugins are told.
-                drop(framed);
-                Box::pin(talkers.end(&closed)).await;
-                return (carried, end);
+        let ended = match framed.run().await {
+            Next::Migrate => {
+                if let Some(newer) = Box::pin(migrate(tally, &ws, &mut framed)).await {
+                    route = newer;
+                }
+                continue;
             }
+            Next::Open => match &late {
+                Some(late) => Box::pin(open(tally, &route, late, &mut framed)).await,
+                None => None,
+            },
+            Next::Ended(ended) => Some(ended),
+        };
+        if let Some(Ended { carried, end, closed }) = ended {
+            let talkers = framed.talkers().clone();
+            framed.control().closed(closed.code);
+            // It is in no list and no group any more when plugins are told.
+            drop(framed);
+            Box::pin(talkers.end(&closed)).await;
+            return (carried, end);
         }
     }
+}
+
+/// Opens the upstream, while the client is still served. What the relay has come to, if it has ended meanwhile.
+async fn open(
+    tally: &mut Tally,
+    route: &Arc<CompiledRoute>,
+    late: &Late,
+    framed: &mut Framed,
+) -> Option<Ended> {
+    let opened = framed.run_until(late.open(tally, route)).await;
+    tally.x.phase = Phase::Ended;
+    match opened {
+        Ok(Ok((stream, head, agreement))) => framed.join(stream, &head, agreement),
+        Ok(Err(error)) => {
+            tracing::debug!(request_id = ?tally.x.request_id, %error, "an upstream was not opened");
+            let (code, reason) = relay::not_opened(error.kind());
+            framed.cannot_open(code, reason, End::NotOpened(error.kind(), error.detail()));
+        }
+        Err(ended) => return Some(ended),
+    }
+    None
 }
 
 /// The relay as plugins see it.
@@ -81,21 +122,24 @@ fn as_seen(tally: &Tally, control: &Control) -> WebSocket {
     }
 }
 
-/// Goes over to the newest generation, if that can be.
-async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) {
-    let Some(worker) = Worker::current() else { return framed.stay() };
-    let newest = worker.snapshot();
-    if newest.generation == tally.snapshot.generation {
-        return framed.stay();
-    }
+/// Goes over to the newest generation, if that can be: its route.
+async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) -> Option<Arc<CompiledRoute>> {
+    let newest = Worker::current().map(|worker| (worker.snapshot(), worker));
+    let Some((newest, worker)) = newest.filter(|(newest, _)| newest.generation != tally.snapshot.generation)
+    else {
+        framed.stay();
+        return None;
+    };
     let routes = newest.router.routes();
     let route = routes.iter().find(|route| *route.spec.name == *tally.x.route);
     let Some((route, settings)) = route.and_then(|route| Some((route, route.spec.websocket.as_ref()?)))
     else {
-        return framed.stay();
+        framed.stay();
+        return None;
     };
+    let route = route.clone();
     let talkers = framed.talkers().clone();
-    match tally.chain.succeed(&worker, route, &mut tally.x, ws, &talkers).await {
+    match tally.chain.succeed(&worker, &route, &mut tally.x, ws, &talkers).await {
         Ok(talkers) => {
             framed.control().moved(route.clone(), newest.generation);
             framed.go_on(talkers, settings);
@@ -105,6 +149,7 @@ async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) {
                 // Published meanwhile: what it meant for the relay was meant for the one before.
                 worker.relays().reconcile_one(framed.control(), &latest);
             }
+            Some(route)
         }
         Err(message) => {
             let (route, request_id) = (&*tally.x.route, &tally.x.request_id);
@@ -116,6 +161,7 @@ async fn migrate(tally: &mut Tally, ws: &Rc<WebSocket>, framed: &mut Framed) {
                 "a WebSocket stays with its generation: {message}"
             );
             framed.stay();
+            None
         }
     }
 }
@@ -246,12 +292,7 @@ impl Link {
 
 /// A plugin on a relay. It gets no more than it has hooks for.
 fn talker(running: &Rc<Running>, talk: Option<Rc<dyn Talk>>, watch: Watch) -> Option<Talker> {
-    let has = all(&running.hooks);
-    let watch = Watch {
-        frames: watch.frames && has.frames,
-        messages: watch.messages && has.messages,
-        // Whatever it is.
-        send: watch.is_any(),
-    };
-    Some(Talker { running: running.clone(), talk: talk?, watch })
+    let talk = talk?;
+    let watch = within(talk.changed().unwrap_or(watch), &running.hooks);
+    Some(Talker { running: running.clone(), talk, watch: Cell::new(watch) })
 }

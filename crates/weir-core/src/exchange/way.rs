@@ -1,16 +1,17 @@
 //! How a WebSocket gets to an upstream: on a connection of its own over HTTP/1.1, or on a stream of a shared one over
 //! HTTP/2 (RFC 8441), where the configuration says HTTP/2 and the upstream takes it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_plugin::Exchange;
 
-use super::Session;
 use super::forward::Outgoing;
 use crate::error::{AttemptFailure, Error, Kind, Result};
 use crate::net::{Deadline, Stream};
 use crate::spec::Protocol;
 use crate::upstream::{self, Connected, Endpoint, Group, Http2Sender, Lease};
+use crate::worker::Worker;
 
 /// What a handshake is sent on.
 pub(super) enum Way {
@@ -22,13 +23,13 @@ impl Way {
     /// To an endpoint, within the group's connect timeout. An upstream of HTTP/2 that takes no WebSockets there is asked
     /// for HTTP/1.1 by ALPN; without TLS there is no asking.
     pub(super) async fn open(
-        session: &Session,
+        worker: &Rc<Worker>,
         group: &Arc<Group>,
         endpoint: &Arc<Endpoint>,
         deadline: &mut Deadline,
     ) -> Result<Self> {
         if group.spec.protocol == Protocol::Http2 {
-            let lease = upstream::lease(&session.worker, group, endpoint, true, deadline).await?;
+            let lease = upstream::lease(worker, group, endpoint, true, deadline).await?;
             if let Lease::Http2(sender) = lease {
                 let asked = deadline.bound(group.spec.timeouts.connect, sender.takes_websockets()).await;
                 match asked {
@@ -51,7 +52,7 @@ impl Way {
 /// Opens a WebSocket over HTTP/2. A connection that turns out to be closing is no attempt of its own: the same endpoint
 /// on another, once.
 pub(super) async fn connect(
-    session: &Session,
+    worker: &Rc<Worker>,
     (group, endpoint): (&Arc<Group>, &Arc<Endpoint>),
     mut sender: Http2Sender,
     x: &Exchange,
@@ -68,7 +69,7 @@ pub(super) async fn connect(
                 if !failed.unprocessed || !std::mem::replace(&mut again, false) {
                     return Err(failed.error);
                 }
-                match Way::open(session, group, endpoint, deadline).await? {
+                match Way::open(worker, group, endpoint, deadline).await? {
                     Way::Http2(other) => sender = other,
                     Way::Http1(_) => return Err(failed.error),
                 }

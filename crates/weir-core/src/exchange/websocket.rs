@@ -1,5 +1,6 @@
 //! WebSocket handshakes (RFC 6455, section 4) and the relays that they open.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,15 +8,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE,
-    UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
 };
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use sha1::{Digest, Sha1};
 use weir_plugin::Exchange;
 
-use super::compression::{Asking, Compression};
+use super::compression::{Asking, Compression, Later};
 use super::forward::{self, Outgoing};
 use super::relaying::{self, Relayed};
 use super::way::{self, Way};
@@ -28,23 +29,49 @@ use crate::http1::head::ResponseHead;
 use crate::net::{Deadline, Stream};
 use crate::relay::{self, Carrier, Control, End, Entering, Farewell};
 use crate::route::CompiledRoute;
+use crate::spec::{self, Connect};
 use crate::upstream::Connected;
+use crate::worker::Worker;
+use crate::ws::extension::Agreement;
 
 /// What is hashed with the key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Why an upstream that is opened late is not there, where it has answered something else than 101.
+const REFUSED: &str = "the upstream took no WebSocket";
 
 /// A WebSocket handshake that a client asked for: the `Sec-WebSocket-Accept` that answers it.
 pub(super) struct Upgrade {
     accept: String,
 }
 
-/// A handshake on which an upstream agreed.
+/// A handshake that is answered with 101.
 pub(super) struct Agreed {
     headers: HeaderMap,
-    upstream: (Stream, Bytes),
+    way: Passage,
     route: Arc<CompiledRoute>,
-    /// What was agreed on with both sides, where frames are read.
-    compression: Option<Compression>,
+}
+
+/// How what follows the handshake goes to the upstream.
+enum Passage {
+    /// As bytes: the upstream, and what was read of it already.
+    Bytes((Stream, Bytes)),
+    /// As frames that are read.
+    Frames(Upstream, Compression),
+}
+
+/// The other side of a relay whose frames are read.
+pub(super) enum Upstream {
+    /// It has agreed: its stream, and what was read of it already.
+    There(Stream, Bytes),
+    /// It is opened when there is something to be sent to it.
+    Late(Box<Late>),
+}
+
+/// An upstream that is opened when there is something to be sent to it.
+pub(super) struct Late {
+    upgrade: Upgrade,
+    later: Later,
 }
 
 /// A connection that becomes a relay.
@@ -54,9 +81,8 @@ pub(crate) struct Switch {
     pub(crate) headers: HeaderMap,
     /// The client, and what it sent behind its request; there once 101 was sent.
     pub(crate) client: Option<(Stream, Bytes)>,
-    upstream: (Stream, Bytes),
+    way: Passage,
     route: Arc<CompiledRoute>,
-    compression: Option<Compression>,
     control: Control,
 }
 
@@ -110,7 +136,8 @@ pub(super) fn wanted(upgrade: Option<Upgrade>, route: &CompiledRoute) -> Result<
     }
 }
 
-/// Opens a WebSocket on an upstream: only a valid 101 makes a relay, any other answer is an ordinary response.
+/// Opens a WebSocket on an upstream: only a valid 101 makes a relay, any other answer is an ordinary response. Where the
+/// route says so, the client is answered first.
 pub(super) async fn open(
     session: &Session,
     route: &Arc<CompiledRoute>,
@@ -118,23 +145,90 @@ pub(super) async fn open(
     upgrade: Upgrade,
     deadline: &mut Deadline,
 ) -> Result<Opened> {
-    let (Some(group), Some(settings)) = (&route.group, &route.spec.websocket) else {
-        return Err(Error::new(Kind::Internal, "the route has no upstream"));
-    };
-    group.count_request();
-    let mut outgoing = Outgoing::new(session, route, &tally.x)?;
+    let settings = settings_of(route)?;
     let asking = (settings.reads_frames || tally.chain.wants_relay()).then(|| {
         let memory = session.worker.relays().takeover_memory();
         Asking::new(settings, &tally.x.headers, memory, tally.snapshot.proxy.takeover_memory)
     });
+    let asking = match (settings.frames.connect, asking) {
+        (Connect::FirstMessage, Some(asking)) => return accept(route, tally, upgrade, asking),
+        (_, asking) => asking,
+    };
+    let mut outgoing = Outgoing::new(route, &tally.x)?;
     if let Some(asking) = &asking {
         outgoing.set_extensions(&tally.x, asking.offer());
     }
+    match dial(&session.worker, route, tally, &upgrade, outgoing, deadline).await? {
+        Dialled::Agreed(mut headers, upstream) => {
+            // Not said over HTTP/2, where nothing could take an answer for another's.
+            headers.insert(SEC_WEBSOCKET_ACCEPT, upgrade.accept()?);
+            let way = match asking {
+                None => Passage::Bytes(upstream),
+                Some(asking) => {
+                    let compression = asking.settle(&mut headers)?;
+                    Passage::Frames(Upstream::There(upstream.0, upstream.1), compression)
+                }
+            };
+            Ok(Opened::Agreed(Box::new(Agreed { headers, way, route: route.clone() })))
+        }
+        Dialled::Refused(response) => Ok(Opened::Refused(forward::accept(response, tally))),
+    }
+}
+
+/// Answers a handshake whose upstream is opened later. Of subprotocols the client gets the first that it asks for, as
+/// plugins have left it; the upstream is asked for that one alone.
+fn accept(route: &Arc<CompiledRoute>, tally: &mut Tally, upgrade: Upgrade, asking: Asking) -> Result<Opened> {
+    let mut headers = HeaderMap::new();
+    headers.insert(SEC_WEBSOCKET_ACCEPT, upgrade.accept()?);
+    if let Some(protocol) = first_protocol(&tally.x.headers) {
+        tally.x.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let (compression, later) = asking.settle_client(&mut headers);
+    let late = Upstream::Late(Box::new(Late { upgrade, later }));
+    let way = Passage::Frames(late, compression);
+    Ok(Opened::Agreed(Box::new(Agreed { headers, way, route: route.clone() })))
+}
+
+/// The first subprotocol that a client asks for.
+fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let all = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = all.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let first = names.map(str::trim).find(|name| !name.is_empty())?;
+    HeaderValue::from_str(first).ok()
+}
+
+fn settings_of(route: &CompiledRoute) -> Result<&spec::WebSocket> {
+    let settings = route.spec.websocket.as_ref();
+    settings.ok_or_else(|| Error::new(Kind::Internal, "the route takes no WebSockets any more"))
+}
+
+/// What an upstream has answered to a handshake.
+enum Dialled {
+    /// It agreed: the headers, its stream, and what was read of it already.
+    Agreed(HeaderMap, (Stream, Bytes)),
+    /// It answered something else.
+    Refused(Response<Body>),
+}
+
+/// Asks an upstream for a WebSocket, and others as far as that is worth it.
+async fn dial(
+    worker: &Rc<Worker>,
+    route: &Arc<CompiledRoute>,
+    tally: &mut Tally,
+    upgrade: &Upgrade,
+    mut outgoing: Outgoing,
+    deadline: &mut Deadline,
+) -> Result<Dialled> {
+    let Some(group) = &route.group else {
+        return Err(Error::new(Kind::Internal, "the route has no upstream"));
+    };
+    group.count_request();
     let mut tried = Vec::new();
     let (way, group, endpoint) = loop {
         let (group, endpoint) = forward::choose(group, tally, &tried).await?;
         outgoing.set_host(&tally.x, route, &endpoint.address);
-        match Way::open(session, &group, &endpoint, deadline).await {
+        match Way::open(worker, &group, &endpoint, deadline).await {
             Ok(way) => break (way, group, endpoint),
             Err(e) => {
                 let left = tally.x.attempts < group.spec.retry.attempts;
@@ -147,28 +241,16 @@ pub(super) async fn open(
         }
     };
     tally.connected();
-    let agree = |mut headers: HeaderMap, upstream: (Stream, Bytes)| {
-        let compression = asking.map(|asking| asking.settle(&mut headers)).transpose()?;
-        let route = route.clone();
-        Ok(Opened::Agreed(Box::new(Agreed { headers, upstream, route, compression })))
-    };
     let stream = match way {
         Way::Http1(stream) => stream,
         Way::Http2(sender) => {
             let to = (&group, &endpoint);
-            let connected = way::connect(session, to, sender, &tally.x, &outgoing, deadline).await;
+            let connected = way::connect(worker, to, sender, &tally.x, &outgoing, deadline).await;
             tally.responded();
-            return match connected? {
-                Connected::Tunnel(mut headers, stream) => {
-                    // Not said over HTTP/2, where nothing could take an answer for another's.
-                    let accept = HeaderValue::try_from(upgrade.accept);
-                    let accept = accept
-                        .map_err(|e| Error::because(Kind::Internal, "an answer that is no field", e))?;
-                    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-                    agree(headers, (stream, Bytes::new()))
-                }
-                Connected::Refused(response) => Ok(Opened::Refused(forward::accept(response, tally))),
-            };
+            return Ok(match connected? {
+                Connected::Tunnel(headers, stream) => Dialled::Agreed(headers, (stream, Bytes::new())),
+                Connected::Refused(response) => Dialled::Refused(response),
+            });
         }
     };
     let timeouts = &group.spec.timeouts;
@@ -178,15 +260,53 @@ pub(super) async fn open(
     let answer = client::send(connection, request, Body::Empty, patience, deadline, &mut Patient).await;
     tally.responded();
     match answer.map_err(|failure| failure.error)? {
-        Answer::Switched(head, stream, rest) => {
-            let headers = agreed(head, &upgrade)?;
-            agree(headers, (stream, rest))
-        }
+        Answer::Switched(head, stream, rest) => Ok(Dialled::Agreed(agreed(head, upgrade)?, (stream, rest))),
         Answer::Response(head, body) => {
             let mut response = Response::new(body);
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
-            Ok(Opened::Refused(forward::accept(response, tally)))
+            Ok(Dialled::Refused(response))
+        }
+    }
+}
+
+impl Upgrade {
+    /// What tells the client that its handshake was understood.
+    fn accept(&self) -> Result<HeaderValue> {
+        HeaderValue::try_from(&self.accept)
+            .map_err(|e| Error::because(Kind::Internal, "an answer that is no field", e))
+    }
+}
+
+impl Late {
+    /// Opens the upstream, with what the client has asked for in its handshake.
+    pub(super) async fn open(
+        &self,
+        tally: &mut Tally,
+        route: &Arc<CompiledRoute>,
+    ) -> Result<(Stream, Bytes, Option<Agreement>)> {
+        let worker = Worker::current().ok_or_else(|| Error::new(Kind::Internal, "no worker"))?;
+        let mut outgoing = Outgoing::new(route, &tally.x)?;
+        outgoing.set_extensions(&tally.x, self.later.offer.clone());
+        let deadline = &mut Deadline::default();
+        match dial(&worker, route, tally, &self.upgrade, outgoing, deadline).await? {
+            Dialled::Agreed(headers, (stream, rest)) => {
+                let agreement = self.later.settle(&headers)?;
+                let protocol = headers.get(SEC_WEBSOCKET_PROTOCOL);
+                if protocol
+                    .is_some_and(|protocol| Some(protocol) != first_protocol(&tally.x.headers).as_ref())
+                {
+                    return Err(Error::new(
+                        Kind::UpstreamInvalid,
+                        "101 with a subprotocol that was not asked for",
+                    ));
+                }
+                Ok((stream, rest, agreement))
+            }
+            Dialled::Refused(response) => {
+                let status = response.status();
+                Err(Error::because(Kind::UpstreamInvalid, REFUSED, status.to_string()))
+            }
         }
     }
 }
@@ -209,7 +329,8 @@ fn agreed(head: ResponseHead, upgrade: &Upgrade) -> Result<HeaderMap> {
 
 impl Switch {
     pub(super) fn new(session: &Session, mut tally: Tally, agreed: Box<Agreed>) -> Self {
-        let Agreed { mut headers, upstream, route, compression } = *agreed;
+        let Agreed { mut headers, way, route } = *agreed;
+        let frames = matches!(way, Passage::Frames(..));
         if let Some(cookie) = tally.choice.as_ref().and_then(|choice| choice.set_cookie.clone()) {
             headers.append(SET_COOKIE, cookie);
         }
@@ -220,31 +341,31 @@ impl Switch {
             client: tally.x.client,
             carrier: Carrier::Http(route.clone()),
             generation: tally.snapshot.generation,
-            frames: compression.is_some(),
+            frames,
         });
-        if compression.is_some() {
+        if frames {
             // Plugins are told what was agreed on.
             tally.x.response_headers = headers.clone();
         }
-        Switch { tally, headers, client: None, upstream, route, compression, control }
+        Switch { tally, headers, client: None, way, route, control }
     }
 
     /// Relays until an end, which is told to the log.
     pub(crate) async fn run(mut self) {
         let Some((client, from_client)) = self.client.take() else { return };
-        let (upstream, from_upstream) = self.upstream;
-        let (head, route, control) = ((from_client, from_upstream), self.route, self.control);
-        let (carried, end) = match self.compression {
-            Some(compression) => {
-                let relayed = Relayed { client, upstream, head, compression, route, control };
+        let (route, control) = (self.route, self.control);
+        let (carried, end) = match self.way {
+            Passage::Frames(upstream, compression) => {
+                let relayed = Relayed { client, head: from_client, upstream, compression, route, control };
                 // Boxed: most relays are not of this kind.
                 Box::pin(relaying::run(&mut self.tally, relayed)).await
             }
-            None => {
+            Passage::Bytes((upstream, from_upstream)) => {
                 let times =
                     route.spec.websocket.as_ref().map(|settings| (settings.idle_timeout, settings.age()));
                 let times = times.unwrap_or_default();
                 drop(route);
+                let head = (from_client, from_upstream);
                 relay::relay(client, upstream, head, times, Farewell::WebSocket, control).await
             }
         };

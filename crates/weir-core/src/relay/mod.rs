@@ -80,6 +80,10 @@ pub enum End {
     Silent,
     /// Too much waited that was sent into it.
     Slow,
+    /// The client sent no message for which its upstream would have been opened.
+    Wordless,
+    /// The upstream was opened late, and could not be.
+    NotOpened(Kind, &'static str),
     /// A plugin failed that must not be left out.
     PluginFailed,
     /// A side broke a rule of WebSockets, or went over a limit: true if it was the client.
@@ -100,12 +104,23 @@ impl End {
             End::Aged => Some((Kind::Idle, "it was as old as it may be")),
             End::Silent => Some((Kind::ClientGone, "the client did not answer a ping")),
             End::Slow => Some((Kind::Overloaded, "too much waited that was sent into it")),
+            End::Wordless => Some((Kind::RequestTimeout, "the client sent no message in time")),
+            End::NotOpened(kind, detail) => Some((*kind, detail)),
             End::PluginFailed => Some((Kind::Plugin, "a plugin failed")),
             End::Broke(detail, true) => Some((Kind::BadRequest, detail)),
             End::Broke(detail, false) => Some((Kind::UpstreamInvalid, detail)),
             End::Failed(_, true) => Some((Kind::ClientGone, "the connection to the client broke off")),
             End::Failed(_, false) => Some((Kind::UpstreamClosed, "the connection to the upstream broke off")),
         }
+    }
+}
+
+/// What a client is told whose upstream was opened late, and could not be because of this: a close code, and its reason.
+/// 1013 (try again later, IANA) where another time may do.
+pub fn not_opened(kind: Kind) -> (u16, &'static str) {
+    match kind {
+        Kind::UpstreamInvalid | Kind::Plugin | Kind::Internal => (1011, "the upstream took no WebSocket"),
+        _ => (1013, "the upstream is not there"),
     }
 }
 

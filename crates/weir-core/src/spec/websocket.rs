@@ -47,6 +47,20 @@ pub struct Frames {
     pub deflate: Option<Deflate>,
     /// What operators may look at; `None`: nothing.
     pub tap: Option<Arc<Tap>>,
+    /// When the upstream is opened.
+    pub connect: Connect,
+    /// With [`Connect::FirstMessage`]: how long it may take until there is one; then 1008. Zero: no bound. Default 10 s.
+    pub first_message_timeout: Duration,
+}
+
+/// When the upstream of a relay is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connect {
+    /// Before the client's handshake is answered, with the upstream's answer.
+    #[default]
+    Handshake,
+    /// When there is something to be sent to it: weir answers the client by itself.
+    FirstMessage,
 }
 
 /// Who answers pings of clients and upstreams.
@@ -133,6 +147,8 @@ impl Default for Frames {
             queue_full: QueueFull::Close,
             deflate: Some(Deflate::default()),
             tap: None,
+            connect: Connect::Handshake,
+            first_message_timeout: Duration::from_secs(10),
         }
     }
 }

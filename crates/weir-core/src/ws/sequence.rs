@@ -105,6 +105,11 @@ impl Sequence {
         Ok(part)
     }
 
+    /// From the next message on, it may be compressed.
+    pub(crate) fn set_deflate(&mut self) {
+        self.deflate = true;
+    }
+
     /// Takes other limits, from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

@@ -1,17 +1,21 @@
 //! WebSocket relays, and groups of them. These handles may be kept.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mlua::{
     BorrowedBytes, BorrowedStr, Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Value,
+    Variadic,
 };
-use weir_plugin::websocket::{Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits};
+use weir_plugin::websocket::{
+    Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits, Watch,
+};
 use weir_plugin::{Error, WebSocket};
 
 use super::{list, lua_error, strict, text};
-use crate::host::{Why, close_reason};
+use crate::host::{Why, close_reason, watching};
 use crate::services::seconds;
 use crate::state::kind;
 
@@ -20,6 +24,8 @@ pub(crate) struct Relay {
     live: Arc<dyn Live>,
     /// What is known of one's own.
     own: Option<Rc<WebSocket>>,
+    /// What its plugin wants to see of it, where that was said since it was asked last.
+    watch: Rc<Cell<Option<Watch>>>,
     access: Rc<Access>,
 }
 
@@ -27,14 +33,14 @@ pub(crate) struct Relay {
 pub(crate) struct Group(pub(crate) Members);
 
 impl Relay {
-    /// The one of a hook's own exchange.
-    pub(crate) fn own(ws: Rc<WebSocket>, access: Rc<Access>) -> Self {
-        Relay { live: ws.relay.clone(), own: Some(ws), access }
+    /// The one of a hook's own exchange. What is said of what is to be watched is put there.
+    pub(crate) fn own(ws: Rc<WebSocket>, access: Rc<Access>, watch: Rc<Cell<Option<Watch>>>) -> Self {
+        Relay { live: ws.relay.clone(), own: Some(ws), watch, access }
     }
 
     /// One that was found.
     pub(crate) fn found(live: Arc<dyn Live>, access: Rc<Access>) -> Self {
-        Relay { live, own: None, access }
+        Relay { live, own: None, watch: Rc::default(), access }
     }
 }
 
@@ -63,6 +69,14 @@ impl UserData for Relay {
         });
         methods.add_method("leave", |_, this, group: BorrowedStr| {
             this.access.check(&group).map(|()| this.live.leave(&group)).map_err(lua_error)
+        });
+        methods.add_method("watch", |_, this, names: Variadic<LuaString>| {
+            if this.own.is_none() {
+                let text = "only a relay of the hook's own can be watched, not one that was found";
+                return Err(lua_error(Error::denied(text)));
+            }
+            this.watch.set(Some(watching("ws:watch", &names)?));
+            Ok(())
         });
         methods.add_method("limit", |_, this, limits: Table| {
             this.live.limit(relay_limits(&limits)?);

@@ -21,7 +21,7 @@ use crate::state::kind;
 type Result<T, E = String> = std::result::Result<T, E>;
 
 /// What a WebSocket may have.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "path",
     "headers",
     "client_ip",
@@ -34,6 +34,7 @@ const NAMES: [&str; 14] = [
     "upstreams",
     "upstream",
     "subprotocol",
+    "connect",
     "others",
     "events",
 ];
@@ -67,9 +68,15 @@ pub(super) fn read(told: &Value) -> Result<Conversation> {
         let reply = Reply { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Bytes::new() };
         handshake.attempts = vec![Attempt::Response(reply)];
     }
+    let late = match fields.text("connect")?.as_deref() {
+        None | Some("handshake") => false,
+        Some("first-message") => true,
+        Some(_) => return Err("`connect` of a websocket is \"handshake\" or \"first-message\"".to_owned()),
+    };
     Ok(Conversation {
         handshake,
         subprotocol,
+        late,
         others: each(&fields.value("others"), "others", other)?,
         events: each(&fields.value("events"), "events", event)?,
     })

@@ -490,6 +490,31 @@ fn what_is_kept_of_a_relay_is_handed_on() {
 }
 
 #[test]
+fn a_hook_says_what_it_wants_to_see_from_then_on() {
+    let mut stage = Stage::new(
+        r#"
+        return {
+          on_websocket = function(ws) ws:watch("messages") end,
+          on_message = function(message, ws)
+            if message.data == "enough" then ws:watch("send") end
+            if message.data == "wrong" then ws:watch("message") end
+          end,
+        }
+        "#,
+    );
+    assert_eq!(stage.open(), Ok(ALL));
+    let talk = stage.talk();
+    assert_eq!(talk.changed(), Some(Watch { messages: true, ..NONE }), "what it has returned is older");
+    assert_eq!(block_on(talk.on_message(frame("more")).finish()), FrameVerdict::Forward);
+    assert_eq!(talk.changed(), None);
+    assert_eq!(block_on(talk.on_message(frame("enough")).finish()), FrameVerdict::Forward);
+    assert_eq!((talk.changed(), talk.changed()), (Some(Watch { send: true, ..NONE }), None));
+    let told = block_on(talk.on_message(frame("wrong")).finish());
+    let FrameVerdict::Fail(told) = told else { panic!("{told:?}") };
+    assert!(told.contains("ws:watch takes \"frames\", \"messages\" and \"send\""), "{told}");
+}
+
+#[test]
 fn what_cannot_be_handed_on_is_named() {
     let mut stage = Stage::new("return { on_websocket = function(ws, req, ctx) ctx.socket = ws end }");
     stage.open().expect("it is accepted");

@@ -16,6 +16,8 @@ pub struct Conversation {
     pub handshake: Scenario,
     /// What both sides agree on.
     pub subprotocol: Option<String>,
+    /// Whether the upstream is opened when there is something to be sent to it, instead of with the handshake.
+    pub late: bool,
     /// Other relays that there are meanwhile.
     pub others: Vec<Other>,
     /// What happens, in order. Where nothing ends it, the client does in the end, with 1000.

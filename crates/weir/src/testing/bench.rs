@@ -260,6 +260,7 @@ impl Bench {
                     relay.migrate(self.afresh(number, running).await?.instance).await;
                 }
             }
+            relay.connect().await?;
         }
         let mut conversed = relay.finish().await;
         log.append(&mut self.lines.take());

@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use weir_core::action::error::respond;
 use weir_core::error::{AttemptFailure, Kind};
 use weir_core::headers::remove_hop_by_hop;
+use weir_core::relay::not_opened;
 use weir_core::{path, spec::PathPolicy};
 use weir_plugin::message::body;
 use weir_plugin::message::headers::Side;
@@ -224,6 +225,38 @@ impl<'a> Run<'a> {
         Ok(match self.response(scenario, &ends).await {
             Ok(reply) => reply,
             Err(kind) => self.answer(kind).await,
+        })
+    }
+
+    /// What the client of a handshake gets whose upstream is opened later.
+    pub(super) async fn accepted(&mut self, agreed: Reply) -> Reply {
+        let own = match self.on_request().await {
+            Ok(own) => own,
+            Err(kind) => Some(self.answer(kind).await),
+        };
+        if own.is_none() {
+            self.answered_by = AnsweredBy::Upstream;
+        }
+        let reply = own.unwrap_or(agreed);
+        self.x.status = reply.status;
+        reply
+    }
+
+    /// Opens the upstream of a handshake that was answered before. How the client is told where it could not be.
+    ///
+    /// # Errors
+    /// When the scenario has a failure that there is not.
+    pub(super) async fn opened(
+        &mut self,
+        scenario: &Scenario,
+    ) -> Result<Option<(u16, &'static str)>, String> {
+        let ends = scenario.attempts.iter().map(end).collect::<Result<Vec<_>, _>>()?;
+        let forwarded = self.forward(scenario, &ends).await;
+        self.x.phase = Phase::Ended;
+        Ok(match forwarded {
+            Ok(reply) if reply.status == StatusCode::SWITCHING_PROTOCOLS => None,
+            Ok(_) => Some(not_opened(Kind::UpstreamInvalid)),
+            Err(kind) => Some(not_opened(kind)),
         })
     }
 

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::StatusCode;
-use weir_plugin::scenario::AnsweredBy;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, StatusCode};
 use weir_plugin::scenario::websocket::{Conversation, Conversed, Sent, ToOther};
+use weir_plugin::scenario::{AnsweredBy, Scenario};
 use weir_plugin::websocket::{
     CloseReason, Closed, ClosedBy, Direction, Frame, FrameVerdict, Opcode, RelayLimits, Watch,
 };
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     limits: RelayLimits,
     others: Vec<u64>,
     closed: Option<Closed>,
+    /// What opens the upstream, where it is not yet.
+    late: Option<Scenario>,
 }
 
 /// What goes to one side.
@@ -61,7 +64,10 @@ impl<'a> Run<'a> {
     ) -> Result<Self, String> {
         let Conversation { handshake, subprotocol, others, .. } = conversation;
         let mut exchange = exchange::Run::new(plugin, instance, handshake, patience)?;
-        let reply = exchange.answered(handshake).await?;
+        let reply = match conversation.late {
+            false => exchange.answered(handshake).await?,
+            true => exchange.accepted(agreed(subprotocol.as_deref())).await,
+        };
         let is_open =
             reply.status == StatusCode::SWITCHING_PROTOCOLS && exchange.answered_by == AnsweredBy::Upstream;
         let client_ip = exchange.x.client.map(|ip| ip.to_string()).unwrap_or_default();
@@ -84,6 +90,7 @@ impl<'a> Run<'a> {
             limits: RelayLimits::default(),
             others: Vec::new(),
             closed: (!is_open).then(Closed::in_the_end),
+            late: conversation.late.then(|| handshake.clone()),
         };
         for other in others {
             if other.id == OWN || run.others.contains(&other.id) {
@@ -94,8 +101,26 @@ impl<'a> Run<'a> {
         }
         if is_open {
             run.begin().await;
+            run.connect().await?;
         }
         Ok(run)
+    }
+
+    /// Opens the upstream where that was put off, and something waits for it.
+    ///
+    /// # Errors
+    /// When the scenario has a failure that there is not.
+    pub(super) async fn connect(&mut self) -> Result<(), String> {
+        if self.to_upstream.sent.is_empty() || !self.is_open() {
+            return Ok(());
+        }
+        let Some(handshake) = self.late.take() else { return Ok(()) };
+        if let Some((code, reason)) = self.exchange.opened(&handshake).await? {
+            self.to_upstream.sent.clear();
+            self.close(Closed { code: Some(code), reason: reason.into(), by: ClosedBy::Weir });
+        }
+        self.settle();
+        Ok(())
     }
 
     /// Whether it goes on.
@@ -119,10 +144,19 @@ impl<'a> Run<'a> {
             Err(message) => self.failed("on_websocket", message),
         }
         self.talk = self.exchange.visit.talk(&self.ws);
+        self.note_watch();
         self.settle();
         if !self.watch.is_any() {
             self.relays.pass(OWN);
         }
+    }
+
+    /// What the plugin has said that it wants to see.
+    fn note_watch(&mut self) {
+        self.watch = self.talk.as_ref().and_then(|talk| talk.changed()).unwrap_or(self.watch);
+        let has = self.has();
+        self.watch.frames &= has.frames;
+        self.watch.messages &= has.messages;
     }
 
     /// Does what the plugin has asked for.
@@ -218,6 +252,7 @@ impl<'a> Run<'a> {
         if is_whole {
             verdict = verdict.checked(opcode);
         }
+        self.note_watch();
         // What it has sent itself goes first.
         self.settle();
         if !self.is_open() {
@@ -255,6 +290,7 @@ impl<'a> Run<'a> {
             Ok(watch) => {
                 self.talk = visit.talk(&self.ws);
                 (self.exchange.visit, self.watch) = (visit, watch);
+                self.note_watch();
             }
             // It stays with the instance that it has.
             Err(message) => drop(self.exchange.failure.get_or_insert(format!("on_migrate: {message}"))),
@@ -321,6 +357,13 @@ impl<'a> Run<'a> {
             others,
         }
     }
+}
+
+/// The answer to a handshake that is agreed on.
+fn agreed(subprotocol: Option<&str>) -> Reply {
+    let protocol = subprotocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
+    let headers = protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)).into_iter().collect();
+    Reply { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Bytes::new() }
 }
 
 fn by_plugin(close: &CloseReason) -> Closed {

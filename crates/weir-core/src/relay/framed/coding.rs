@@ -8,13 +8,18 @@ use crate::ws::{Role, Violation};
 
 /// Compression in one direction.
 pub(super) struct Coding {
+    /// The part of the sender, which weir plays towards the receiver.
+    sender: Role,
+    /// What each side has agreed on with weir; `None`: no compression.
+    from: Option<Agreement>,
+    to: Option<Agreement>,
+    settings: Deflate,
     inflater: Inflater,
-    deflater: Deflater,
+    /// None where the receiver takes nothing compressed.
+    deflater: Option<Deflater>,
     /// Whether the sender's messages refer to those before them: each has to be read then.
     takeover: bool,
     raw: Raw,
-    min_size: usize,
-    max_ratio: u32,
 }
 
 /// Whether the receiver can read what the sender has compressed.
@@ -27,27 +32,60 @@ enum Raw {
 }
 
 impl Coding {
-    /// From a sender who agreed on `from` with weir to a receiver that agreed on `to`. `sender` is the part of the sender,
-    /// which weir plays towards the receiver.
-    pub(super) fn new(sender: Role, from: Agreement, to: Agreement, settings: &Deflate) -> Self {
-        let fits = from.window_bits(sender) <= to.window_bits(sender);
-        let takeover = from.takeover(sender);
-        let raw = match (fits, takeover, to.takeover(sender)) {
-            (true, false, _) => Raw::Always,
-            (true, true, true) => Raw::WhileIntact,
-            _ => Raw::Never,
-        };
-        let bits = to.window_bits(sender).min(settings.window_bits);
-        // Beside what the sender has compressed, what weir compresses must stand on its own.
-        let own_takeover = to.takeover(sender) && raw != Raw::Always;
+    /// From a sender who agreed on `from` with weir to a receiver that agreed on `to`. `sender` is the part of the sender.
+    pub(super) fn new(
+        sender: Role,
+        from: Option<Agreement>,
+        to: Option<Agreement>,
+        settings: &Deflate,
+    ) -> Self {
+        let takeover = from.is_some_and(|from| from.takeover(sender));
+        let raw = raw(sender, from, to);
+        let deflater = to.map(|to| deflater(sender, to, settings, raw));
         Coding {
+            sender,
+            from,
+            to,
+            settings: *settings,
             inflater: Inflater::new(takeover),
-            deflater: Deflater::new(settings.level, bits, settings.mem_level, own_takeover),
+            deflater,
             takeover,
             raw,
-            min_size: settings.min_size,
-            max_ratio: settings.max_ratio,
         }
+    }
+
+    /// The sender, who was not there before, has agreed on this.
+    pub(super) fn hear(&mut self, from: Agreement) {
+        self.from = Some(from);
+        self.takeover = from.takeover(self.sender);
+        self.inflater = Inflater::new(self.takeover);
+        // What weir has compressed before may be referred to by what it compresses next: by nothing else.
+        let own_takeover = self.to.is_some_and(|to| to.takeover(self.sender));
+        self.raw = match raw(self.sender, self.from, self.to) {
+            Raw::Always if !own_takeover => Raw::Always,
+            _ => Raw::Never,
+        };
+    }
+
+    /// The receiver, who was not there before, has agreed on this. What waits for it is not compressed.
+    pub(super) fn reach(&mut self, to: Agreement) {
+        self.to = Some(to);
+        self.raw = match raw(self.sender, self.from, self.to) {
+            Raw::Always => Raw::Always,
+            // It has not got all of what the sender refers to.
+            _ => Raw::Never,
+        };
+        self.deflater = Some(deflater(self.sender, to, &self.settings, self.raw));
+    }
+
+    /// Whether the sender may compress.
+    pub(super) fn inflates(&self) -> bool {
+        self.from.is_some()
+    }
+
+    /// Whether the receiver takes what is compressed.
+    pub(super) fn deflates(&self) -> bool {
+        self.deflater.is_some()
     }
 
     /// Whether each compressed message has to be read, whoever wants to see it.
@@ -75,25 +113,46 @@ impl Coding {
         out: &mut Vec<u8>,
         most: u64,
     ) -> Result<(), Violation> {
-        let bound = Bound { size: usize::try_from(most).unwrap_or(usize::MAX), ratio: self.max_ratio };
+        let bound =
+            Bound { size: usize::try_from(most).unwrap_or(usize::MAX), ratio: self.settings.max_ratio };
         self.inflater.inflate(payload, last, out, bound)
     }
 
     /// Compresses a whole message, if that is worth it.
     pub(super) fn whole(&mut self, data: &[u8]) -> Option<Vec<u8>> {
-        if data.len() < self.min_size || self.raw == Raw::WhileIntact {
+        if data.len() < self.settings.min_size || self.raw == Raw::WhileIntact {
             return None;
         }
+        let deflater = self.deflater.as_mut()?;
         let mut out = Vec::with_capacity(data.len() / 2 + 16);
-        self.deflater.deflate(data, true, &mut out);
+        deflater.deflate(data, true, &mut out);
         Some(out)
     }
 
     /// Compresses a fragment of a message; `last`: the message ends with it.
-    pub(super) fn fragment(&mut self, data: &[u8], last: bool) -> Vec<u8> {
+    /// None: the receiver takes nothing compressed.
+    pub(super) fn fragment(&mut self, data: &[u8], last: bool) -> Option<Vec<u8>> {
         self.broken();
+        let deflater = self.deflater.as_mut()?;
         let mut out = Vec::new();
-        self.deflater.deflate(data, last, &mut out);
-        out
+        deflater.deflate(data, last, &mut out);
+        Some(out)
     }
+}
+
+fn raw(sender: Role, from: Option<Agreement>, to: Option<Agreement>) -> Raw {
+    let Some((from, to)) = from.zip(to) else { return Raw::Never };
+    let fits = from.window_bits(sender) <= to.window_bits(sender);
+    match (fits, from.takeover(sender), to.takeover(sender)) {
+        (true, false, _) => Raw::Always,
+        (true, true, true) => Raw::WhileIntact,
+        _ => Raw::Never,
+    }
+}
+
+fn deflater(sender: Role, to: Agreement, settings: &Deflate, raw: Raw) -> Deflater {
+    let bits = to.window_bits(sender).min(settings.window_bits);
+    // Beside what the sender has compressed, what weir compresses must stand on its own.
+    let takeover = to.takeover(sender) && raw != Raw::Always;
+    Deflater::new(settings.level, bits, settings.mem_level, takeover)
 }

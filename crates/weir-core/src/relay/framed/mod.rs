@@ -11,6 +11,7 @@ mod show;
 mod talkers;
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -34,15 +35,17 @@ use crate::ws::extension::Agreement;
 use crate::ws::sequence::Limits;
 use crate::ws::{Role, Violation, close};
 
-pub(crate) use talkers::{Talker, Talkers};
+pub(crate) use talkers::{Talker, Talkers, within};
 
-/// What both sides of a handshake agreed on with weir: the client, the upstream. `None`: no compression.
-pub(crate) type Agreements = Option<(Agreement, Agreement)>;
+/// What the client and the upstream agreed on with weir. `None`: no compression.
+pub(crate) type Agreements = (Option<Agreement>, Option<Agreement>);
 
 /// A relay whose frames are read.
 pub(crate) struct Framed {
     client: Stream,
-    upstream: Stream,
+    /// None as long as it is not opened.
+    upstream: Option<Stream>,
+    opening: bool,
     up: Pump,
     down: Pump,
     talkers: Rc<Talkers>,
@@ -100,6 +103,8 @@ struct Bounds {
     ping_timeout: Duration,
     answers: bool,
     limits: Limits,
+    /// How long it may take until there is something to be sent to an upstream that is not opened yet.
+    first: Duration,
 }
 
 /// A relay that is being closed.
@@ -115,10 +120,19 @@ struct Closing {
 
 /// What a relay comes to.
 pub(crate) enum Next {
+    /// There is something to be sent to the upstream, which is to be opened now.
+    Open,
     /// It is between two messages, and is to go over to the newest generation.
     Migrate,
     /// It has ended.
     Ended(Ended),
+}
+
+/// What a relay comes to, for those who run it.
+enum Turn {
+    Migrate,
+    Open,
+    Ended(Closing),
 }
 
 /// How a relay whose frames are read has ended.
@@ -129,9 +143,10 @@ pub(crate) struct Ended {
 }
 
 impl Framed {
-    /// A relay between two sides that have agreed. `head` are bytes already read from each side (client, upstream).
+    /// A relay between two sides that have agreed, or of a client whose upstream is opened later. `head` are bytes already
+    /// read from each side (client, upstream).
     pub(crate) fn new(
-        (client, upstream): (Stream, Stream),
+        (client, upstream): (Stream, Option<Stream>),
         head: &(Bytes, Bytes),
         agreements: Agreements,
         settings: &spec::WebSocket,
@@ -140,17 +155,19 @@ impl Framed {
     ) -> Self {
         let bounds = Bounds::new(settings);
         let coding = |sender| {
-            let (deflate, (client, upstream)) = (settings.frames.deflate.as_ref()?, agreements?);
+            let (deflate, (client, upstream)) = (settings.frames.deflate.as_ref()?, agreements);
+            client.or(upstream)?;
             let (from, to) = if sender == Role::Client { (client, upstream) } else { (upstream, client) };
             Some(Coding::new(sender, from, to, deflate))
         };
-        let pump = |direction, head, sender| {
-            Pump::new(direction, head, bounds.limits, coding(sender), bounds.answers)
-        };
+        let answers = bounds.answers || upstream.is_none();
+        let pump =
+            |direction, head, sender| Pump::new(direction, head, bounds.limits, coding(sender), answers);
         let now = Coarse::now();
         let mut framed = Framed {
             client,
             upstream,
+            opening: false,
             up: pump(Direction::ToUpstream, &head.0, Role::Client),
             down: pump(Direction::ToClient, &head.1, Role::Server),
             talkers: Rc::new(talkers),
@@ -197,6 +214,23 @@ impl Framed {
         self.note_watch();
     }
 
+    /// The upstream is there now, with bytes that were read of it already, and has agreed on this.
+    pub(crate) fn join(&mut self, upstream: Stream, head: &Bytes, agreement: Option<Agreement>) {
+        self.opening = false;
+        if self.closing.is_none() {
+            self.upstream = Some(upstream);
+            self.up.reach(agreement);
+            self.down.hear(head, agreement);
+            self.apply_bounds();
+        }
+    }
+
+    /// It ends: the upstream could not be opened.
+    pub(crate) fn cannot_open(&mut self, code: u16, reason: &str, end: End) {
+        self.opening = false;
+        self.close_both(code, reason, ClosedBy::Weir, end);
+    }
+
     /// It ends: a plugin failed that must not be left out.
     pub(crate) fn fail(&mut self) {
         self.close_both(1011, "", ClosedBy::Weir, End::PluginFailed);
@@ -209,24 +243,44 @@ impl Framed {
 
     fn note_watch(&mut self) {
         self.stay();
-        self.control.reads_messages(self.talkers.watch.messages);
+        self.control.reads_messages(self.talkers.watch().messages);
     }
 
-    /// Carries frames until it has ended, or is to go over to another generation. Cancel safe.
+    /// Carries frames until it has ended, is to go over to another generation, or needs its upstream.
     pub(crate) async fn run(&mut self) -> Next {
         match poll_fn(|cx| self.poll(cx)).await {
-            None => Next::Migrate,
-            Some(Closing { closed, end, .. }) => {
-                // Boxed: it is for the end only.
-                Box::pin(self.depart()).await;
-                let carried = Carried { to_upstream: self.up.carried(), to_client: self.down.carried() };
-                Next::Ended(Ended { carried, end, closed })
-            }
+            Turn::Migrate => Next::Migrate,
+            Turn::Open => Next::Open,
+            Turn::Ended(closing) => Next::Ended(self.ended(closing).await),
         }
     }
 
-    /// `None`: it is to go over to another generation.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
+    /// Goes on while its upstream is opened.
+    ///
+    /// # Errors
+    /// What it has come to meanwhile.
+    pub(crate) async fn run_until<T>(&mut self, opened: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut opened = pin!(opened);
+        let turn = poll_fn(|cx| match opened.as_mut().poll(cx) {
+            Poll::Ready(opened) => Poll::Ready(Ok(opened)),
+            Poll::Pending => self.poll(cx).map(Err),
+        });
+        match turn.await {
+            Ok(opened) => Ok(opened),
+            Err(Turn::Ended(closing)) => Err(self.ended(closing).await),
+            // It says neither of these while it is opened.
+            Err(Turn::Migrate | Turn::Open) => Ok(opened.await),
+        }
+    }
+
+    async fn ended(&mut self, Closing { closed, end, .. }: Closing) -> Ended {
+        // Boxed: it is for the end only.
+        Box::pin(self.depart()).await;
+        let carried = Carried { to_upstream: self.up.carried(), to_client: self.down.carried() };
+        Ended { carried, end, closed }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             self.waker = Some(cx.waker().clone());
@@ -238,22 +292,42 @@ impl Framed {
             self.on_event(event);
         }
         self.note_passed();
+        self.control.reads_messages(self.talkers.watch().messages);
+        if self.upstream.is_none() && self.poll_alone() {
+            return Poll::Ready(Turn::Open);
+        }
         if let Some(closing) = self.closing.take_if(|closing| {
             let [to_upstream, to_client] = closing.sent;
             let all = to_upstream && to_client && self.up.is_closed() && self.down.is_closed();
             all && self.up.is_flushed() && self.down.is_flushed()
         }) {
-            return Poll::Ready(Some(closing));
+            return Poll::Ready(Turn::Ended(closing));
         }
         if self.closing.is_some()
             && let Some(live) = self.control.live()
         {
             live.shut();
         }
-        if self.moving.is_some() && self.closing.is_none() && self.up.rests() && self.down.rests() {
-            return Poll::Ready(None);
+        let may_move = self.closing.is_none() && !self.opening;
+        if self.moving.is_some() && may_move && self.up.rests() && self.down.rests() {
+            return Poll::Ready(Turn::Migrate);
         }
-        self.poll_time(cx)
+        self.poll_time(cx).map(Turn::Ended)
+    }
+
+    /// Without an upstream. Whether it is to be opened now.
+    fn poll_alone(&mut self) -> bool {
+        let Some(closing) = &mut self.closing else {
+            return self.up.is_waiting() && !std::mem::replace(&mut self.opening, true);
+        };
+        // Nobody else answers the client, and nothing comes of anybody else.
+        if let Some(payload) = closing.last_word(Direction::ToClient, None) {
+            self.down.say_close(&payload);
+        }
+        closing.sent = [true; 2];
+        self.down.end();
+        self.up.forget();
+        false
     }
 
     fn take_orders(&mut self) {
@@ -297,8 +371,10 @@ impl Framed {
     }
 
     fn apply_bounds(&mut self) {
-        self.up.limit(self.bounds.limits, self.bounds.answers);
-        self.down.limit(self.bounds.limits, self.bounds.answers);
+        // Nobody else answers a client whose upstream is not there.
+        let answers = self.bounds.answers || self.upstream.is_none();
+        self.up.limit(self.bounds.limits, answers);
+        self.down.limit(self.bounds.limits, answers);
     }
 
     fn poll_pumps(&mut self, cx: &mut Context<'_>) -> Option<(Direction, Event)> {
@@ -308,11 +384,11 @@ impl Framed {
             show: self.show.as_ref(),
             hold: self.holds && self.closing.is_none(),
         };
-        let streams = (&mut self.client, &mut self.upstream);
+        let streams = (Some(&mut self.client), self.upstream.as_mut());
         if let Poll::Ready(event) = self.up.poll(cx, streams, &around) {
             return Some((Direction::ToUpstream, event));
         }
-        let streams = (&mut self.upstream, &mut self.client);
+        let streams = (self.upstream.as_mut(), Some(&mut self.client));
         match self.down.poll(cx, streams, &around) {
             Poll::Ready(event) => Some((Direction::ToClient, event)),
             Poll::Pending => None,
@@ -498,7 +574,7 @@ impl Framed {
     }
 
     /// Waits for the next moment at which something is to happen by itself.
-    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Closing> {
         loop {
             let Some((at, due)) = self.next_due() else {
                 self.deadline.clear();
@@ -511,8 +587,11 @@ impl Framed {
             match due {
                 Due::Cut => {
                     if let Some(closing) = self.cut() {
-                        return Poll::Ready(Some(closing));
+                        return Poll::Ready(closing);
                     }
+                }
+                Due::Wordless => {
+                    self.close_both(1008, "no message in time", ClosedBy::Weir, End::Wordless);
                 }
                 Due::Idle => self.close_both(1001, "idle", ClosedBy::Weir, End::Idle),
                 Due::Aged => self.close_both(1001, "as old as it may be", ClosedBy::Weir, End::Aged),
@@ -547,14 +626,23 @@ impl Framed {
             Some(since) => (HOLD, since, Due::Held),
             None => (Duration::ZERO, self.opened, Due::Held),
         };
-        let all = [(bounds.idle, self.passed, Due::Idle), (bounds.age, self.opened, Due::Aged), ping, held];
+        let first = if self.upstream.is_none() && !self.opening { bounds.first } else { Duration::ZERO };
+        let first = (first, self.opened, Due::Wordless);
+        let all =
+            [(bounds.idle, self.passed, Due::Idle), (bounds.age, self.opened, Due::Aged), ping, held, first];
         let set = all.into_iter().filter(|(time, ..)| !time.is_zero());
         set.map(|(time, from, due)| (from.after(time), due)).min_by_key(|(at, _)| *at)
     }
 
     /// Ends both connections, with a moment for what is still on its way.
     async fn depart(&mut self) {
-        let (client, upstream) = (depart(&mut self.client, None), depart(&mut self.upstream, None));
+        let client = depart(&mut self.client, None);
+        let upstream = async {
+            match &mut self.upstream {
+                Some(upstream) => depart(upstream, None).await,
+                None => Default::default(),
+            }
+        };
         let _ = timeout(LINGER, async { tokio::join!(client, upstream) }).await;
     }
 }
@@ -564,6 +652,8 @@ impl Framed {
 enum Due {
     /// A close handshake that takes too long.
     Cut,
+    /// There is nothing yet for which the upstream would be opened.
+    Wordless,
     Idle,
     Aged,
     /// The client has not answered.
@@ -605,6 +695,7 @@ impl Bounds {
                 fragments: frames.max_fragments,
                 controls_per_second: frames.max_controls,
             },
+            first: frames.first_message_timeout,
         }
     }
 

@@ -28,6 +28,7 @@ use crate::net::{InTurns, Stream};
 use crate::relay::flow::Broken;
 use crate::relay::live::Live;
 use crate::relay::tap::Passed;
+use crate::ws::extension::Agreement;
 use crate::ws::frame::{Head, Opcode};
 use crate::ws::sequence::{Limits, Part, Sequence};
 use crate::ws::utf8::Utf8;
@@ -138,6 +139,8 @@ enum Form {
     Raw,
     /// Compressed anew.
     Deflated,
+    /// Without the sender's compression.
+    Inflated,
 }
 
 /// What a direction comes to that concerns the other one.
@@ -194,7 +197,7 @@ impl Pump {
             sender,
             input: Input::new(head),
             output: Output::default(),
-            sequence: Sequence::new(sender, coding.is_some(), limits),
+            sequence: Sequence::new(sender, coding.as_ref().is_some_and(Coding::inflates), limits),
             utf8: Utf8::default(),
             head: None,
             passing: 0,
@@ -219,6 +222,32 @@ impl Pump {
             frames: 0,
             messages: 0,
         }
+    }
+
+    /// The sender is there now, with bytes that were read of it before, and has agreed on this.
+    pub(super) fn hear(&mut self, head: &Bytes, agreement: Option<Agreement>) {
+        self.input = Input::new(head);
+        if let (Some(coding), Some(agreement)) = (&mut self.coding, agreement) {
+            coding.hear(agreement);
+            self.sequence.set_deflate();
+        }
+    }
+
+    /// The receiver is there now, and has agreed on this.
+    pub(super) fn reach(&mut self, agreement: Option<Agreement>) {
+        if let (Some(coding), Some(agreement)) = (&mut self.coding, agreement) {
+            coding.reach(agreement);
+        }
+    }
+
+    /// Whether something waits for the receiver.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.output.waiting() > 0
+    }
+
+    /// The receiver is not there, and will not be: what waits for it is not written.
+    pub(super) fn forget(&mut self) {
+        self.output.forget();
     }
 
     /// Bytes that the receiver has taken.
@@ -327,11 +356,12 @@ impl Pump {
         self.awaited = Some(data);
     }
 
-    /// Carries frames until something comes that concerns the other direction. Once it is closed, it only writes.
+    /// Carries frames until something comes that concerns the other direction. Once it is closed, it only writes. A side
+    /// that is not there yet is waited for.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (from, to): (&mut Stream, &mut Stream),
+        (mut from, mut to): (Option<&mut Stream>, Option<&mut Stream>),
         around: &Around<'_>,
     ) -> Poll<Event> {
         for _ in 0..ROUNDS {
@@ -339,11 +369,14 @@ impl Pump {
                 return Poll::Ready(event);
             }
             self.reading = false;
-            let written = match self.output.poll_write(cx, &self.input, to) {
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Event::Broken(Broken { error, reading: false }));
-                }
-                written => written.is_ready(),
+            let written = match to.as_deref_mut() {
+                None => self.output.is_empty(),
+                Some(to) => match self.output.poll_write(cx, &self.input, to) {
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Event::Broken(Broken { error, reading: false }));
+                    }
+                    written => written.is_ready(),
+                },
             };
             // Also while the receiver is slow: a call that waits has its time, and holds others up.
             if let Some(asked) = &mut self.asked {
@@ -366,6 +399,10 @@ impl Pump {
             if self.early || self.mail && around.live.is_some() && self.may_send() {
                 continue;
             }
+            let Some(from) = from.as_deref_mut() else {
+                self.output.rest();
+                return Poll::Pending;
+            };
             match ready!(self.poll_read(cx, from)) {
                 Ok(0) => {
                     self.end();
@@ -514,7 +551,7 @@ impl Pump {
     /// Whether a frame can go on without its payload having been read.
     fn passes_unread(&self, part: Part, around: &Around<'_>) -> bool {
         let Part::Data { compressed, .. } = part else { return false };
-        let Watch { frames, messages, .. } = around.talkers.watch;
+        let Watch { frames, messages, .. } = around.talkers.watch();
         let read = compressed && self.coding.as_ref().is_some_and(|coding| coding.reads_all());
         let wanted = frames || messages || around.show.is_some() || read;
         self.unread || !(wanted || self.message.is_some() || self.open.is_some())
@@ -557,7 +594,7 @@ impl Pump {
             size: head.length,
         };
         let about = About { part, raw, size: head.length };
-        if !around.talkers.watch.frames {
+        if !around.talkers.watch().frames {
             return self.settled(about, Outcome::Forward(frame, false), Stage::Frames, around);
         }
         self.ask(Stage::Frames, frame, about, around)

@@ -1,9 +1,10 @@
 //! The plugins of a relay, which are asked about its frames and messages in order.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use weir_plugin::websocket::{CloseReason, Closed, Direction, Frame, FrameVerdict, Watch};
-use weir_plugin::{Step, Talk};
+use weir_plugin::{Hooks, Step, Talk};
 
 use super::pump::Event;
 use crate::exchange::{Whose, bounded};
@@ -14,7 +15,7 @@ pub(crate) struct Talkers {
     list: Vec<Talker>,
     whose: Whose,
     /// What any of them wants to see.
-    pub(crate) watch: Watch,
+    watch: Cell<Watch>,
 }
 
 /// A plugin on a relay.
@@ -22,7 +23,7 @@ pub(crate) struct Talkers {
 pub(crate) struct Talker {
     pub(crate) running: Rc<Running>,
     pub(crate) talk: Rc<dyn Talk>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: Cell<Watch>,
 }
 
 /// Which hook is asked.
@@ -56,13 +57,13 @@ struct Way {
 
 impl Talkers {
     pub(crate) fn new(list: Vec<Talker>, whose: Whose) -> Self {
-        let any = |wants: fn(&Watch) -> bool| list.iter().any(|talker| wants(&talker.watch));
-        let watch = Watch {
-            frames: any(|watch| watch.frames),
-            messages: any(|watch| watch.messages),
-            send: any(|watch| watch.send),
-        };
+        let watch = Cell::new(any(&list));
         Talkers { list, whose, watch }
+    }
+
+    /// What any of them wants to see.
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.get()
     }
 
     /// The plugin of this name.
@@ -117,8 +118,8 @@ impl Talkers {
             let talker = self.at(way, way.asked)?;
             way.asked += 1;
             let wanted = match way.stage {
-                Stage::Frames => talker.watch.frames,
-                Stage::Messages => talker.watch.messages,
+                Stage::Frames => talker.watch.get().frames,
+                Stage::Messages => talker.watch.get().messages,
             };
             if wanted {
                 return Some(talker);
@@ -136,6 +137,10 @@ impl Talkers {
 
     /// What a verdict comes to; `None`: the next one is asked.
     fn settle(&self, talker: &Talker, verdict: FrameVerdict, way: &mut Way) -> Option<Outcome> {
+        if let Some(watch) = talker.talk.changed() {
+            talker.watch.set(within(watch, &talker.running.hooks));
+            self.watch.set(any(&self.list));
+        }
         let hook = way.stage.hook();
         let message = match verdict {
             FrameVerdict::Forward => return None,
@@ -161,7 +166,7 @@ impl Talkers {
 
     /// What plugins have made of the pieces of a text is none: they failed.
     pub(super) fn broke_text(&self) -> Event {
-        if let Some(talker) = self.list.iter().find(|talker| talker.watch.frames) {
+        if let Some(talker) = self.list.iter().find(|talker| talker.watch.get().frames) {
             let message = "what it has made of the pieces of a text message is not UTF-8";
             talker.running.tell(&self.whose, Stage::Frames.hook(), message);
         }
@@ -170,12 +175,34 @@ impl Talkers {
 
     /// Tells all that want something of the relay that it has ended.
     pub(crate) async fn end(&self, closed: &Closed) {
-        for talker in self.list.iter().filter(|talker| talker.running.hooks.close && talker.watch.is_any()) {
+        for talker in
+            self.list.iter().filter(|talker| talker.running.hooks.close && talker.watch.get().is_any())
+        {
             let told = bounded(&talker.running, talker.talk.on_close(closed.clone())).await.flatten();
             if let Err(message) = told {
                 talker.running.tell(&self.whose, "on_close", &message);
             }
         }
+    }
+}
+
+/// What any of these wants to see.
+fn any(list: &[Talker]) -> Watch {
+    let any = |wants: fn(&Watch) -> bool| list.iter().any(|talker| wants(&talker.watch.get()));
+    Watch {
+        frames: any(|watch| watch.frames),
+        messages: any(|watch| watch.messages),
+        send: any(|watch| watch.send),
+    }
+}
+
+/// What a plugin is shown that wants this: no more than it has hooks for.
+pub(crate) fn within(watch: Watch, hooks: &Hooks) -> Watch {
+    Watch {
+        frames: watch.frames && hooks.frame,
+        messages: watch.messages && hooks.message,
+        // Whatever it is.
+        send: watch.is_any(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod deflate;
+mod late;
 mod others;
 
 use std::collections::HashMap;
@@ -120,6 +121,29 @@ fn head_of(stream: &mut TcpStream) -> (String, HashMap<String, String>) {
     (first, fields.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect())
 }
 
+/// An upstream that takes each WebSocket, with these extensions.
+fn agreeing(extension: Arc<Mutex<Option<String>>>) -> (SocketAddr, Receiver<Peer>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, upstreams) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (_, fields) = head_of(&mut stream);
+            let accept = crate::exchange::accept_of(&fields["sec-websocket-key"].parse().unwrap());
+            let more = extension.lock().unwrap().clone();
+            let more = more.map(|more| format!("Sec-WebSocket-Extensions: {more}\r\n")).unwrap_or_default();
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.set_read_timeout(Some(LONG)).unwrap();
+            let _ = tell.send(Peer { stream, client: false, fields });
+        }
+    });
+    (address, upstreams)
+}
+
 /// A server with one route, to an upstream whose side of each WebSocket is the test's.
 struct Talking {
     running: Running,
@@ -136,38 +160,24 @@ impl Talking {
     /// The same, on so many workers.
     fn on(workers: usize, plugins: Vec<Native>, change: impl FnOnce(&mut Route)) -> Self {
         let extension: Arc<Mutex<Option<String>>> = Arc::default();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (tell, upstreams) = channel();
-        let answers = extension.clone();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                let (_, fields) = head_of(&mut stream);
-                let accept = crate::exchange::accept_of(&fields["sec-websocket-key"].parse().unwrap());
-                let more = answers.lock().unwrap().clone();
-                let more =
-                    more.map(|more| format!("Sec-WebSocket-Extensions: {more}\r\n")).unwrap_or_default();
-                let head = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
-                );
-                stream.write_all(head.as_bytes()).unwrap();
-                stream.set_read_timeout(Some(LONG)).unwrap();
-                let _ = tell.send(Peer { stream, client: false, fields });
-            }
-        });
+        let (address, upstreams) = agreeing(extension.clone());
+        let spec = Self::spec(plugins, change, address);
+        Talking { running: Running::new(&spec, workers), upstreams, spec, extension }
+    }
+
+    /// One route, to an upstream with this address.
+    fn spec(plugins: Vec<Native>, change: impl FnOnce(&mut Route), address: SocketAddr) -> Spec {
         let mut route = Route::new("talk", Action::Upstream("talk".into()));
         route.plugins = plugins.into_iter().map(|plugin| Arc::new(plugin) as Arc<_>).collect();
         change(&mut route);
         let mut main = super::listener("main", loopback());
         main.serve = Serve::Http;
-        let spec = Spec {
+        Spec {
             listeners: vec![main],
             routes: vec![route],
             upstreams: vec![upstream("talk", &[address])],
             ..Spec::default()
-        };
-        Talking { running: Running::new(&spec, workers), upstreams, spec, extension }
+        }
     }
 
     fn with(plugin: Native) -> Self {
@@ -176,16 +186,22 @@ impl Talking {
 
     /// Both ends of a WebSocket.
     fn open(&self, extensions: Option<&str>) -> (Peer, Peer) {
-        let mut stream = self.running.connect();
         let more = extensions.map(|more| format!("Sec-WebSocket-Extensions: {more}\r\n")).unwrap_or_default();
+        let client = self.client(&more, &[]);
+        (client, self.upstreams.recv_timeout(LONG).unwrap())
+    }
+
+    /// A client that was answered, with more fields, and bytes behind its handshake.
+    fn client(&self, more: &str, behind: &[u8]) -> Peer {
+        let mut stream = self.running.connect();
         let head = format!(
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
-        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[head.as_bytes(), behind].concat()).unwrap();
         let (first, fields) = head_of(&mut stream);
         assert!(first.starts_with("HTTP/1.1 101"), "{first}");
-        (Peer { stream, client: true, fields }, self.upstreams.recv_timeout(LONG).unwrap())
+        Peer { stream, client: true, fields }
     }
 
     fn publisher(&self) -> Publisher {

@@ -25,7 +25,9 @@ impl raw::WebSocket {
             || self.max_controls.is_some();
         let pings = self.pings.is_some() || self.ping_interval.is_some() || self.ping_timeout.is_some();
         let queue = self.queue.is_some() || self.queue_full.is_some();
+        let connect = self.connect.is_some() || self.first_message_timeout.is_some();
         limits
+            || connect
             || pings
             || queue
             || self.close_timeout.is_some()
@@ -75,8 +77,22 @@ impl Lower<'_> {
             self.key_error(&at.key("ping_timeout"), "weir sends no ping that could be waited for", "")
                 .help("set `ping_interval`, for example to \"30s\"");
         }
+        let connect = match raw.connect {
+            None => default.connect,
+            Some(raw::Connect::Handshake) => spec::Connect::Handshake,
+            Some(raw::Connect::FirstMessage) => spec::Connect::FirstMessage,
+        };
+        if raw.first_message_timeout.is_some() && connect == spec::Connect::Handshake {
+            let at = at.key("first_message_timeout");
+            self.key_error(&at, "the upstream is opened before there is a message", "")
+                .help("set `connect = \"first-message\"`, or leave it out");
+        }
         let queue = raw.queue.map(|queue| self.size(queue, QUEUE.0, QUEUE.1, &at.key("queue")));
         spec::Frames {
+            connect,
+            first_message_timeout: raw
+                .first_message_timeout
+                .map_or(default.first_message_timeout, |time| time.0),
             max_frame,
             max_message,
             max_fragments: raw.max_fragments.unwrap_or(default.max_fragments),

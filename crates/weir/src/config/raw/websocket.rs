@@ -18,6 +18,14 @@ pub struct WebSocket {
     /// Up to this share of `max_age` is taken off by chance, so that not all end at once.
     pub max_age_jitter: Text<Share>,
 
+    /// When the upstream is opened: "handshake" (before the client's handshake is answered, with the upstream's answer) or
+    /// "first-message" (when there is something to be sent to it, so that plugins can choose it by what the client says;
+    /// weir answers the client by itself). Default: "handshake".
+    pub connect: Option<Connect>,
+    /// With `connect = "first-message"`: how long the client has to send something; then 1008. "0s": no bound. Default:
+    /// "10s".
+    pub first_message_timeout: Option<Time>,
+
     /// The most payload of one frame; over it 1009. Default: "1MiB".
     pub max_frame: Option<Bytes>,
     /// The most of a message, without compression; over it 1009. Default: "1MiB".
@@ -54,6 +62,8 @@ impl Default for WebSocket {
             idle_timeout: secs(3600),
             max_age: secs(0),
             max_age_jitter: Text(Share::of(1, 10)),
+            connect: None,
+            first_message_timeout: None,
             max_frame: None,
             max_message: None,
             max_fragments: None,
@@ -68,6 +78,16 @@ impl Default for WebSocket {
             tap: None,
         }
     }
+}
+
+/// When an upstream is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connect {
+    /// Before the client's handshake is answered.
+    Handshake,
+    /// When there is something to be sent to it.
+    FirstMessage,
 }
 
 /// Who answers pings.

@@ -40,7 +40,10 @@ impl Pump {
             return self.control(about, decided);
         };
         match stage {
-            Stage::Frames if around.talkers.watch.messages => {
+            // Whatever is wanted by now: what was begun in one way is ended in it.
+            Stage::Frames
+                if self.message.is_some() || self.open.is_none() && around.talkers.watch().messages =>
+            {
                 return self.collect(&about, decided, around);
             }
             Stage::Frames if last && self.open.is_none() => {
@@ -195,7 +198,12 @@ impl Pump {
             // Whatever becomes of it, it does not go on as it was.
             coding.broken();
         }
-        let form = if compressed { Form::Deflated } else { Form::Raw };
+        let deflates = self.coding.as_ref().is_some_and(|coding| coding.deflates());
+        let form = match (compressed, deflates) {
+            (false, _) => Form::Raw,
+            (true, true) => Form::Deflated,
+            (true, false) => Form::Inflated,
+        };
         let mut open = self.open.unwrap_or(Open { begun: false, form, utf8: Utf8::default() });
         let data = decided.as_ref().map_or(&[][..], |(frame, _)| &frame.data);
         if text && open.utf8.feed(data, last).is_err() {
@@ -234,12 +242,10 @@ impl Pump {
     }
 
     fn encode_fragment(&mut self, last: bool, open: &Open, opcode: Opcode, data: &[u8]) {
-        match (&mut self.coding, open.form) {
-            (Some(coding), Form::Deflated) => {
-                let deflated = coding.fragment(data, last);
-                self.encode(last, !open.begun, opcode, &deflated);
-            }
-            _ => self.encode(last, false, opcode, data),
+        let coding = self.coding.as_mut().filter(|_| open.form == Form::Deflated);
+        match coding.and_then(|coding| coding.fragment(data, last)) {
+            Some(deflated) => self.encode(last, !open.begun, opcode, &deflated),
+            None => self.encode(last, false, opcode, data),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Compression (RFC 7692), agreed on with each side by itself.
 
 use super::*;
+use crate::spec::Connect;
 
 const NO_TAKEOVER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
@@ -147,4 +148,66 @@ fn a_bomb_ends_the_relay() {
     upstream.send(&closing(1001, ""));
     let code = client.next().unwrap().payload;
     assert_eq!(u16::from_be_bytes([code[0], code[1]]), 1009);
+}
+
+/// A server whose upstreams agree on this, and are opened late.
+fn late(takeover: bool, extension: Option<&str>) -> Talking {
+    let server = Talking::new(vec![replaces()], |route| {
+        let deflate = Some(Deflate { takeover, ..Deflate::default() });
+        let frames = Frames { deflate, connect: Connect::FirstMessage, ..Frames::default() };
+        route.websocket = Some(WebSocket { frames, reads_frames: true, ..WebSocket::default() });
+    });
+    *server.extension.lock().unwrap() = extension.map(str::to_owned);
+    server
+}
+
+#[test]
+fn an_upstream_opened_late_may_do_without() {
+    for takeover in [false, true] {
+        let server = late(takeover, None);
+        let mut client = server.client("Sec-WebSocket-Extensions: permessage-deflate\r\n", b"");
+        let told = if takeover { "permessage-deflate" } else { NO_TAKEOVER };
+        assert_eq!(client.fields["sec-websocket-extensions"], told);
+        let mut deflater = Deflater::new(9, 15, 8, takeover);
+        client.send(&deflated(&mut deflater, &long("same")));
+        let mut upstream = server.upstreams.recv_timeout(LONG).unwrap();
+        upstream.expect(&text(&long("same")));
+        client.send(&deflated(&mut deflater, &long("same")));
+        upstream.expect(&text(&long("same")));
+        client.send(&deflated(&mut deflater, &long("new")));
+        upstream.expect(&text(&format!("old{}", long("new").strip_prefix("new").unwrap())));
+        // The upstream may not compress.
+        upstream.send(&text("short"));
+        client.expect(&text("short"));
+        upstream.send(&deflated(&mut deflater, &long("same")));
+        assert_eq!(client.next().unwrap().opcode, Opcode::Close);
+    }
+}
+
+#[test]
+fn an_upstream_opened_late_agrees_by_itself() {
+    for (takeover, agreed) in [(false, NO_TAKEOVER), (true, "permessage-deflate"), (true, NO_TAKEOVER)] {
+        let server = late(takeover, Some(agreed));
+        let mut client = server.client("Sec-WebSocket-Extensions: permessage-deflate\r\n", b"");
+        let mut deflater = Deflater::new(9, 15, 8, takeover);
+        client.send(&deflated(&mut deflater, &long("same")));
+        let mut upstream = server.upstreams.recv_timeout(LONG).unwrap();
+        // How it would take it was not known yet.
+        upstream.expect(&text(&long("same")));
+        let mut inflater = Inflater::new(agreed != NO_TAKEOVER);
+        for _ in 0..3 {
+            let second = deflated(&mut deflater, &long("same"));
+            client.send(&second);
+            let got = upstream.next().unwrap();
+            assert_eq!(got == second, !takeover, "as it came where nothing refers to what came before");
+            assert_eq!(inflated(&mut inflater, &got), long("same"));
+        }
+        let mut deflater = Deflater::new(9, 12, 8, agreed != NO_TAKEOVER);
+        let mut inflater = Inflater::new(takeover);
+        for word in ["other", "new", "other"] {
+            upstream.send(&deflated(&mut deflater, &long(word)));
+            let got = inflated(&mut inflater, &client.next().unwrap());
+            assert!(got.ends_with(word), "{got}");
+        }
+    }
 }

@@ -119,6 +119,107 @@ fn bytes_pass_unread_where_no_plugin_wants_anything() {
     assert_eq!(relays[0].kind, RelayKind::Spliced);
 }
 
+/// A plugin that looks at the first message of each relay, and at what comes before its end.
+#[derive(Debug)]
+struct Looks {
+    policy: Policy,
+    shown: Sender<String>,
+}
+
+/// It, on a relay.
+struct Looking {
+    shown: Sender<String>,
+    looked: std::cell::Cell<bool>,
+}
+
+impl Looking {
+    fn new(shown: &Sender<String>) -> std::rc::Rc<Self> {
+        std::rc::Rc::new(Looking { shown: shown.clone(), looked: false.into() })
+    }
+}
+
+impl Plugin for Looks {
+    fn name(&self) -> &str {
+        "looks"
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks { frame: true, message: true, ..Hooks::default() }
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn instantiate(&self) -> Step<'_, Result<std::rc::Rc<dyn Instance>, PluginError>> {
+        Step::Done(Ok(Looking::new(&self.shown)))
+    }
+}
+
+impl Instance for Looking {
+    fn visit(self: std::rc::Rc<Self>) -> Box<dyn Visit> {
+        Box::new(Looking { shown: self.shown.clone(), looked: false.into() })
+    }
+}
+
+impl Visit for Looking {
+    fn talk(&mut self, _: &std::rc::Rc<Seen>) -> Option<std::rc::Rc<dyn Talk>> {
+        Some(Looking::new(&self.shown))
+    }
+}
+
+impl Talk for Looking {
+    fn on_frame(&self, frame: Frame) -> Step<'static, FrameVerdict> {
+        let _ = self.shown.send(format!("frame {}", frame.data.len()));
+        Step::Done(FrameVerdict::Forward)
+    }
+
+    fn on_message(&self, message: Frame) -> Step<'static, FrameVerdict> {
+        let _ = self.shown.send(format!("message {}", message.data.len()));
+        self.looked.set(true);
+        Step::Done(FrameVerdict::Forward)
+    }
+
+    fn changed(&self) -> Option<Watch> {
+        self.looked.take().then_some(Watch { send: true, ..Watch::default() })
+    }
+}
+
+#[test]
+fn a_plugin_has_seen_enough() {
+    let (tell, shown) = channel();
+    let looks = Looks { policy: Policy::default(), shown: tell };
+    let server = Talking::new(Vec::new(), |route| {
+        route.plugins = vec![Arc::new(looks)];
+        let frames = Frames { max_message: 64, ..Frames::default() };
+        route.websocket = Some(WebSocket { frames, ..WebSocket::default() });
+    });
+    let (mut client, mut upstream) = server.open(None);
+    // The other direction is within a message, which is put together to its end.
+    upstream.send(&piece(Opcode::Text, false, "abc"));
+    assert_eq!(shown.recv().unwrap(), "frame 3");
+    client.send(&text("1"));
+    upstream.expect(&text("1"));
+    assert_eq!((shown.recv().unwrap(), shown.recv().unwrap()), ("frame 1".into(), "message 1".into()));
+    upstream.send(&piece(Opcode::Continuation, true, "de"));
+    client.expect(&piece(Opcode::Text, false, "abc"));
+    client.expect(&piece(Opcode::Continuation, true, "de"));
+    let list = || server.publisher().list_relays(&RelayFilter::default(), 1).0;
+    while list()[0].kind != RelayKind::Frames {
+        std::thread::yield_now();
+    }
+    // From now on nothing is waited for: a frame is on its way before all of it is there.
+    let whole = client.encoded(&text("on its way"));
+    client.send_raw(&whole[..9]);
+    let mut begun = [0; 9];
+    upstream.stream.read_exact(&mut begun).unwrap();
+    client.send_raw(&whole[9..]);
+    upstream.stream.read_exact(&mut [0; 7]).unwrap();
+    client.send(&text("2"));
+    upstream.expect(&text("2"));
+    assert!(shown.try_recv().is_err());
+}
+
 #[test]
 fn the_end_of_the_process_is_told() {
     let mut server = Talking::with(on_message(|_| FrameVerdict::Forward));
