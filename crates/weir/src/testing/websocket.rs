@@ -61,6 +61,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, String> {
         let Conversation { handshake, subprotocol, others, .. } = conversation;
         let mut exchange = exchange::Run::new(plugin, instance, handshake, patience)?;
+        exchange.x.is_websocket = true;
         let reply = exchange.answered(handshake).await?;
         let is_open =
             reply.status == StatusCode::SWITCHING_PROTOCOLS && exchange.answered_by == AnsweredBy::Upstream;
