@@ -46,6 +46,9 @@ pub struct Exchange {
     pub uri: Uri,
     /// As received.
     pub version: Version,
+    /// Whether it is the handshake of a WebSocket that weir takes as one: in HTTP/1.1 (RFC 6455, section 4), or made of an
+    /// extended CONNECT of HTTP/2 (RFC 8441).
+    pub is_websocket: bool,
     /// Request headers, hop-by-hop ones removed; `host` is always there (HTTP/2's `:authority` is put there).
     /// `on_request` may change them.
     pub headers: HeaderMap,
@@ -85,6 +88,7 @@ impl Exchange {
             method: Method::GET,
             uri: Uri::default(),
             version: Version::HTTP_11,
+            is_websocket: false,
             headers: HeaderMap::new(),
             request_body: Content::default(),
             status: StatusCode::OK,

@@ -55,6 +55,7 @@ pub(super) fn admit(
         verified.check(x)?;
     }
     let upgrade = websocket::handshake(x, body)?;
+    x.is_websocket = upgrade.is_some();
     headers::remove_hop_by_hop(&mut x.headers);
     // Only now: `Connection` must not take away what weir tells.
     if let Some(verified) = &verified {

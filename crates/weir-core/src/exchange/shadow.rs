@@ -69,6 +69,7 @@ impl Sample {
             method: x.method.clone(),
             uri: x.uri.clone(),
             version: x.version,
+            is_websocket: x.is_websocket,
             headers: x.headers.clone(),
             request_body: if body.is_end_stream() {
                 Content::default()

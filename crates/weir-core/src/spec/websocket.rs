@@ -98,7 +98,8 @@ pub struct Deflate {
     pub level: u8,
     /// Smaller messages that weir makes go as they are. Default 256.
     pub min_size: usize,
-    /// The most that a message may grow by when it is decompressed, once it has more than 64 KiB; over it 1009. Default 200.
+    /// How many times its size a message may have when it is decompressed, beside its first 256 KiB; over it 1009. Default
+    /// 200.
     pub max_ratio: u32,
 }
 

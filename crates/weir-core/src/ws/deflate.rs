@@ -18,8 +18,10 @@ const NOTHING: u8 = 0;
 
 /// The most room that is made for output at once, in bytes.
 const STEP: usize = 64 << 10;
-/// Below that much output the ratio does not matter, in bytes.
-const RATIO_FLOOR: u64 = 64 << 10;
+/// That much output of a message is free of the ratio, in bytes: as much as may wait for a side anyway (the default of
+/// `queue`), and a quarter of what a message may have that comes without compression (the default of `max_message`). So
+/// ordinary messages that repeat themselves pass, which deflate makes up to 1032 times smaller.
+const FREE_OF_RATIO: u64 = 256 << 10;
 
 /// The most blocks of a message that are marked as the last of their stream: each costs a fresh start, and no sender has a
 /// reason for more than one.
@@ -30,7 +32,7 @@ const MOST_ENDS: u32 = 64;
 pub(crate) struct Bound {
     /// Bytes of the whole message.
     pub(crate) size: usize,
-    /// So many times what came in of the message so far, once more than 64 KiB came out.
+    /// So many times what came in of the message so far, beside the first 256 KiB.
     pub(crate) ratio: u32,
 }
 
@@ -169,8 +171,8 @@ impl Bound {
         if self.excess(produced) > 0 {
             return Some(Violation::too_big("message too big when decompressed"));
         }
-        let most = received.saturating_mul(self.ratio.into());
-        let bomb = self.ratio > 0 && produced > RATIO_FLOOR && produced > most;
+        let most = received.saturating_mul(self.ratio.into()).saturating_add(FREE_OF_RATIO);
+        let bomb = self.ratio > 0 && produced > most;
         bomb.then_some(Violation::too_big("message compressed too well"))
     }
 }

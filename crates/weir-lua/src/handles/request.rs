@@ -28,6 +28,7 @@ pub(super) const CLASS: Class = Class {
             },
         ),
         ("version", Member::Field { get: |x| Out::text(version(x.version)), set: None }),
+        ("is_websocket", Member::Field { get: |x| Out::Boolean(x.is_websocket), set: None }),
         (
             "client_ip",
             Member::Field { get: |x| Out::maybe(x.client.map(|ip| ip.to_string().into_bytes())), set: None },

@@ -8,6 +8,7 @@ fn a_request_is_read_and_changed() {
     let (x, verdict) = run(r#"
         assert(req.method == "GET" and req.path == "/a/b" and req.query_string == "x=1&y=%20z")
         assert(req.host == "example.com" and req.scheme == "http" and req.version == "HTTP/1.1")
+        assert(req.is_websocket == false)
         assert(req.client_ip == "192.0.2.1" and req.route == "app" and req.upstream == nil)
         assert(req.connection.peer == "192.0.2.1:40000" and req.connection.sni == nil)
         assert(req.headers:get("X-One") == "1" and req.headers:get("x-none") == nil)
@@ -41,6 +42,7 @@ fn what_cannot_be_is_an_error_that_says_so() {
         ("req.path = '/a b'", "blanks and control characters"),
         ("req.method = 'CONNECT'", "CONNECT is not forwarded"),
         ("req.foo()", "test.lua:2: a request has no `foo`"),
+        ("req.is_websocket = true", "test.lua:2: `is_websocket` of a request cannot be set"),
         ("req.foo = 1", "test.lua:2: `foo` of a request cannot be set"),
         ("return 5", "on_request returned a number"),
         ("return weir.respond{ stats = 5 }", "unknown name `stats`: there are status, headers, body"),
@@ -61,6 +63,18 @@ fn a_traceback_has_the_places_of_the_plugin() {
     let message = failure(block_on(visit(&plugin).on_request(&mut exchange()).finish()));
     assert!(message.starts_with("test.lua:2: \"x\" is no path"), "{message}");
     assert!(message.contains("called from test.lua:5"), "{message}");
+}
+
+#[test]
+fn a_handshake_can_be_told_from_a_get() {
+    let script = "if req.is_websocket then return weir.respond{ status = 403 } end";
+    let plugin = load(&format!("return {{ on_request = function(req) {script} end }}")).expect("it loads");
+    for is_websocket in [false, true] {
+        let mut x = exchange();
+        x.is_websocket = is_websocket;
+        let verdict = block_on(visit(&plugin).on_request(&mut x).finish());
+        assert_eq!(matches!(verdict, Verdict::Respond(_)), is_websocket, "{verdict:?}");
+    }
 }
 
 #[test]

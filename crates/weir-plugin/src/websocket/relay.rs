@@ -45,7 +45,7 @@ pub trait Relay: Send + Sync + Debug {
     /// Takes it out of a group. Whether it was in.
     fn leave(&self, group: &str) -> bool;
 
-    /// Sets bounds of this relay in the place of those of its route.
+    /// Sets bounds of this relay in the place of those of its route; of two `max_age` the smaller counts.
     fn limit(&self, limits: RelayLimits);
 }
 
@@ -56,7 +56,8 @@ pub struct RelayLimits {
     pub max_message: Option<u64>,
     /// It ends where no message passes for so long.
     pub idle_timeout: Option<Duration>,
-    /// It ends so long after it was opened.
+    /// It ends so long after it was opened, and no later than its route says: the smaller of both counts, of which
+    /// zero is none.
     pub max_age: Option<Duration>,
     /// A ping goes to the client where it was silent for so long.
     pub ping_interval: Option<Duration>,

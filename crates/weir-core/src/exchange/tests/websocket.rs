@@ -3,7 +3,7 @@
 mod peers;
 
 use h2::Reason;
-use http::Version;
+use http::{Request, Version};
 
 use super::*;
 use crate::error::{AttemptFailure, Kind};
@@ -63,8 +63,8 @@ impl Running {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sees = seen.clone();
         let plugin = Native::new("sees").on_request(move |x| {
-            let websocket = x.headers.contains_key("sec-websocket-version");
-            sees.lock().unwrap().push(format!("{} {} {:?} {websocket}", x.method, x.uri, x.version));
+            let (websocket, fields) = (x.is_websocket, x.headers.contains_key("sec-websocket-version"));
+            sees.lock().unwrap().push(format!("{} {} {:?} {websocket} {fields}", x.method, x.uri, x.version));
             match x.uri.path() {
                 "/answered" => Verdict::Respond(Reply {
                     status: StatusCode::OK,
@@ -139,7 +139,7 @@ async fn bytes_go_both_ways_between_all_versions() {
             (&b"a, b"[..], &b"13"[..])
         );
         let version = if client == Speaks::Http1 { Version::HTTP_11 } else { Version::HTTP_2 };
-        assert_eq!(*server.seen.lock().unwrap(), [format!("GET /echo?a=b {version:?} true")]);
+        assert_eq!(*server.seen.lock().unwrap(), [format!("GET /echo?a=b {version:?} true true")]);
 
         peer.send(b"hello").await;
         peer.expect(b"hello").await;
@@ -150,6 +150,28 @@ async fn bytes_go_both_ways_between_all_versions() {
             Logged { method: "GET".into(), status: switched, upgraded: true, reason: None, bytes: (5, 8) };
         assert_eq!(server.logged().await.0, logged);
     }
+}
+
+/// What only looks like one goes on as any other request.
+#[tokio::test]
+async fn plugins_are_told_what_is_no_handshake() {
+    let origin = Origin::start(Speaks::Http1).await;
+    let server = Running::new(&origin);
+    let fields = "host: x\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for upgrade in ["upgrade: websocket", "connection: upgrade", "connection: upgrade\r\nupgrade: h2c"] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /answered HTTP/1.1\r\n{fields}{upgrade}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    let request = Request::get("http://x/answered").header("sec-websocket-version", "13").body(()).unwrap();
+    let mut sender = server.connect().await.ready().await.unwrap();
+    assert_eq!(sender.send_request(request, true).unwrap().0.await.unwrap().status(), 200);
+    let plain = |version| format!("GET /answered {version} false true");
+    let expected = ["HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/2.0"].map(plain);
+    assert_eq!(*server.seen.lock().unwrap(), expected);
 }
 
 #[tokio::test]

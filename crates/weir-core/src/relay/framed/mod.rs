@@ -98,6 +98,8 @@ struct Bounds {
     idle: Duration,
     /// Zero: none.
     age: Duration,
+    /// The most that `age` may be: the route's. Zero: none.
+    most_age: Duration,
     close: Duration,
     ping_interval: Duration,
     ping_timeout: Duration,
@@ -682,9 +684,11 @@ impl Closing {
 impl Bounds {
     fn new(settings: &spec::WebSocket) -> Self {
         let frames = &settings.frames;
+        let age = settings.age();
         Bounds {
             idle: settings.idle_timeout,
-            age: settings.age(),
+            age,
+            most_age: age,
             close: frames.close_timeout,
             ping_interval: frames.ping_interval,
             ping_timeout: frames.ping_timeout,
@@ -702,7 +706,9 @@ impl Bounds {
     fn set(&mut self, limits: &RelayLimits) {
         self.limits.message = limits.max_message.unwrap_or(self.limits.message);
         self.idle = limits.idle_timeout.unwrap_or(self.idle);
-        self.age = limits.max_age.unwrap_or(self.age);
+        // A plugin may end it sooner than the route, never later.
+        let ages = [self.most_age, limits.max_age.unwrap_or_default()];
+        self.age = ages.into_iter().filter(|age| !age.is_zero()).min().unwrap_or_default();
         self.ping_interval = limits.ping_interval.unwrap_or(self.ping_interval);
     }
 }

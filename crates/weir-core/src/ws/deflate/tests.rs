@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 const NO_BOUND: Bound = Bound { size: 0, ratio: 0 };
+const FREE: usize = FREE_OF_RATIO as usize;
 
 /// The messages that come of these, each a list of payloads: text, or the code of the violation.
 fn inflate(inflater: &mut Inflater, message: &[&[u8]], bound: Bound) -> Result<Vec<u8>, u16> {
@@ -114,8 +115,9 @@ fn bombs_are_stopped_at_their_bounds() {
         (1, 0, 1009, 1),
         (100_000, 0, 1009, 100_000),
         ((10 << 20) - 1, 0, 1009, (10 << 20) - 1),
-        (0, 100, 1009, 100 * bomb.len() + STEP),
-        (1 << 20, 10, 1009, 10 * bomb.len() + STEP),
+        (0, 100, 1009, 100 * bomb.len() + FREE + STEP),
+        (1 << 20, 10, 1009, 10 * bomb.len() + FREE + STEP),
+        (0, 1, 1009, bomb.len() + FREE + STEP),
     ] {
         let mut out = Vec::new();
         let stopped = Inflater::new(false).inflate(&bomb, true, &mut out, Bound { size, ratio });
@@ -127,9 +129,38 @@ fn bombs_are_stopped_at_their_bounds() {
         assert_eq!(Inflater::new(false).inflate(&bomb, true, &mut out, Bound { size, ratio }), Ok(()));
         assert_eq!(out.len(), 10 << 20);
     }
-    // A little is never a bomb.
-    let small = deflate(&mut Deflater::new(9, 15, 9, false), &vec![0; 64 << 10]);
-    assert!(inflate(&mut Inflater::new(false), &[&small], Bound { size: 64 << 10, ratio: 1 }).is_ok());
+}
+
+/// Ordinary texts that repeat themselves are no bombs, and the ratio counts for what is beyond the free part.
+#[test]
+fn a_part_of_each_message_is_free_of_the_ratio() {
+    let zeros = |length: usize| [&b"["[..], &b"0,".repeat(length / 2 - 1), b"0]"].concat();
+    let inflated = |text: &[u8], ratio| {
+        let payload = deflate(&mut Deflater::new(9, 15, 9, false), text);
+        (payload.len(), inflate(&mut Inflater::new(false), &[&payload], Bound { size: 0, ratio }))
+    };
+    for length in [64 << 10, 100_000, FREE - 1] {
+        let text = zeros(length);
+        let (size, out) = inflated(&text, 200);
+        assert!(size * 500 < length && out == Ok(text.clone()), "{length} of {size}");
+        assert!(inflated(&text, 1).1 == Ok(text), "{length}");
+    }
+    let (size, out) = inflated(&zeros(1 << 20), 200);
+    assert_eq!(out, Err(1009), "{size}");
+    // Not the least over what its size and the free part allow.
+    let text = vec![0; FREE + 100_000];
+    let (size, _) = inflated(&text, 0);
+    let most = |ratio: usize| text.len() <= ratio * size + FREE;
+    let least = (1..).find(|ratio| most(*ratio)).unwrap();
+    assert_eq!(inflated(&text, least as u32).1, Ok(text.clone()));
+    assert_eq!(inflated(&text, least as u32 - 1).1, Err(1009));
+    // Each message has its own.
+    let (mut deflater, mut inflater) = (Deflater::new(9, 15, 9, true), Inflater::new(true));
+    for _ in 0..3 {
+        let payload = deflate(&mut deflater, &vec![0; FREE]);
+        let out = inflate(&mut inflater, &[&payload], Bound { size: 0, ratio: 1 });
+        assert_eq!(out.map(|out| out.len()), Ok(FREE));
+    }
 }
 
 /// The bound is of a message, not of all.

@@ -128,7 +128,7 @@ pub struct Deflate {
     pub level: u32,
     /// Smaller messages that weir makes go as they are.
     pub min_size: Bytes,
-    /// How many times its size a message may have without compression, once it has more than 64 KiB; over it 1009.
+    /// How many times its size a message may have without compression, beside its first 256 KiB; over it 1009.
     #[schemars(range(min = 1))]
     pub max_ratio: u32,
 }

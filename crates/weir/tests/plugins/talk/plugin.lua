@@ -7,7 +7,7 @@ return {
     kept.word = config.word
   end,
   on_request = function(req)
-    if req.headers:get("origin") == "https://evil.test" then
+    if req.is_websocket and req.headers:get("origin") == "https://evil.test" then
       return weir.respond { status = 403 }
     end
   end,

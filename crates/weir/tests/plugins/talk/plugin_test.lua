@@ -54,6 +54,9 @@ return {
     }
     t:equal({ x.response.status, x.answered_by, x.closed, data(x.to_upstream) }, { 403, "plugin", nil, {} })
     t:equal(x.log, {})
+    -- An ordinary request is no handshake, whatever its headers say.
+    local asked = { origin = "https://evil.test", connection = "upgrade", upgrade = "websocket" }
+    t:equal(t:plugin(nil, granted):exchange({ headers = asked }).answered_by, "upstream")
     x = t:plugin(nil, granted):websocket { upstream = { status = 404 } }
     t:equal({ x.response.status, x.closed }, { 404, nil })
   end,

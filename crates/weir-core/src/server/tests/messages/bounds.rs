@@ -1,5 +1,7 @@
 //! Limits, and what happens by itself.
 
+use weir_plugin::websocket::RelayLimits;
+
 use super::*;
 use crate::spec::{Pings, QueueFull};
 
@@ -147,6 +149,24 @@ fn what_is_idle_or_old_ends() {
         client.send(&closing(1001, ""));
         upstream.send(&closing(1001, ""));
         assert_eq!(server.running.seen().reason, Some(Kind::Idle));
+    }
+}
+
+/// 0 is no bound; of two the smaller counts, whoever has set it.
+#[test]
+fn a_plugin_may_end_one_sooner_than_its_route_and_not_later() {
+    let (soon, late) = (Duration::from_millis(50), Duration::from_secs(3600));
+    for (of_route, of_plugin) in
+        [(soon, late), (soon, Duration::ZERO), (late, soon), (Duration::ZERO, soon), (soon, soon)]
+    {
+        let plugin = Native::new("limits").on_websocket(move |_, ws, _| {
+            ws.relay.limit(RelayLimits { max_age: Some(of_plugin), ..RelayLimits::default() });
+            Watch { messages: true, ..Watch::default() }
+        });
+        let server = Talking::new(vec![plugin], bounded(|settings| settings.max_age = of_route));
+        let (mut client, mut upstream) = server.open(None);
+        client.expect(&closing(1001, "as old as it may be"));
+        upstream.expect(&closing(1001, "as old as it may be"));
     }
 }
 
