@@ -209,7 +209,11 @@ impl Package {
             if OPTIONAL.contains(&(function.item_name(), param.name.as_str())) {
                 ty = if ty.contains('|') && !ty.starts_with('{') { format!("({ty})?") } else { ty + "?" };
             }
-            arguments.push((name, ty));
+            // Flags are names.
+            match ty == "Watch" {
+                true => arguments.push(("...".to_owned(), "\"frames\" | \"messages\" | \"send\"".to_owned())),
+                false => arguments.push((name, ty)),
+            }
         }
         let result = function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.unwrap_or_default();
         let field = (with_fields && arguments.is_empty()).then(|| result.clone());

@@ -64,15 +64,11 @@ impl<'a> Run<'a> {
     ) -> Result<Self, String> {
         let Conversation { handshake, subprotocol, others, .. } = conversation;
         let mut exchange = exchange::Run::new(plugin, instance, handshake, patience)?;
-<<<<<<< HEAD
+        exchange.x.is_websocket = true;
         let reply = match conversation.late {
             false => exchange.answered(handshake).await?,
             true => exchange.accepted(agreed(subprotocol.as_deref())).await,
         };
-=======
-        exchange.x.is_websocket = true;
-        let reply = exchange.answered(handshake).await?;
->>>>>>> small
         let is_open =
             reply.status == StatusCode::SWITCHING_PROTOCOLS && exchange.answered_by == AnsweredBy::Upstream;
         let client_ip = exchange.x.client.map(|ip| ip.to_string()).unwrap_or_default();
