@@ -46,7 +46,9 @@ return {
   on_load = function(config)
     watch = config.watch
   end,
-  on_websocket = function()
+  on_websocket = function(ws)
+    -- The server speaks first, also where it is opened when there is something to be sent to it.
+    ws:send("to_upstream", "", "ping")
     return weir.watch(watch, "send")
   end,
   on_frame = edit,

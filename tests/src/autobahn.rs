@@ -55,13 +55,16 @@ const fn read(hook: &'static str, deflate: &'static str) -> Passing {
 const DEFAULT: &str = "true";
 const OFF: &str = "false";
 const TAKEOVER: &str = "{ takeover = true }";
+/// The upstream is opened with the first message, so that the server may have no compression where the client has some.
+const LATE: &str = "true\nconnect = \"first-message\"";
+const LATE_TAKEOVER: &str = "{ takeover = true }\nconnect = \"first-message\"";
 
 const fn way(name: &'static str, beside: &'static str, path: &'static str, weirs: &'static [Passing]) -> Way {
     Way { name, beside: Some(beside), path, weirs }
 }
 
 /// All ways. Without compression the server has none either, or weir agrees on none with it.
-pub const WAYS: [Way; 13] = [
+pub const WAYS: [Way; 16] = [
     Way { name: "direct", beside: None, path: "/quiet", weirs: &[] },
     way("spliced", "direct", "/quiet", &[Passing::Spliced]),
     way("bounds", "direct", "/quiet", &[Passing::Read { hook: None, deflate: DEFAULT }]),
@@ -71,6 +74,9 @@ pub const WAYS: [Way; 13] = [
     way("messages, takeover", "direct", "/quiet", &[read("on_message", TAKEOVER)]),
     way("spliced, HTTP/2", "direct", "/quiet", &[Passing::Spliced, Passing::Spliced]),
     way("both, HTTP/2", "direct", "/quiet", &[read("on_message", DEFAULT), read("on_frame", DEFAULT)]),
+    way("frames, late", "direct", "/quiet", &[read("on_frame", LATE)]),
+    way("messages, late, takeover", "direct", "/quiet", &[read("on_message", LATE_TAKEOVER)]),
+    way("messages, late, to plain", "direct", "/plain", &[read("on_message", LATE)]),
     Way { name: "direct, plain", beside: None, path: "/plain", weirs: &[] },
     way("spliced, plain", "direct, plain", "/plain", &[Passing::Spliced]),
     way("frames, plain", "direct, plain", "/quiet", &[read("on_frame", OFF)]),

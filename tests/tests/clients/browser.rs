@@ -3,12 +3,12 @@
 use weir_tests::node::echo_server;
 use weir_tests::{Process, tools, weir};
 
-use crate::messages::editing;
+use crate::messages::{LATE, editing};
 
 /// Over TLS a browser that has a connection of HTTP/2 opens its WebSockets on that (RFC 8441).
 #[test]
 fn chromium() {
-    for (deflate, compression) in [("true", "compressed"), ("false", "plain")] {
+    for (deflate, compression) in [("true", "compressed"), (LATE, "compressed"), ("false", "plain")] {
         for (scheme, listener, protocol) in [("http", "web", "HTTP/1.1"), ("https", "tls", "HTTP/2.0")] {
             let (server, echo) = echo_server(&[]);
             let page = weir::root().join("tests/browser/page.html");

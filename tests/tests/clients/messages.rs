@@ -9,8 +9,14 @@ use crate::proxy;
 use crate::websocket::handshake;
 
 /// Compression as a route has it, and whether clients that offer it get it.
-const DEFLATE: [(&str, &str); 3] =
-    [("true", "compressed"), ("{ takeover = true }", "compressed"), ("false", "plain")];
+const DEFLATE: [(&str, &str); 4] = [
+    ("true", "compressed"),
+    ("{ takeover = true }", "compressed"),
+    ("false", "plain"),
+    // The upstream is opened with the first message.
+    (LATE, "compressed"),
+];
+pub(crate) const LATE: &str = "true\nconnect = \"first-message\"";
 
 /// What plugins may watch.
 const WATCH: [&str; 2] = ["frames", "messages"];

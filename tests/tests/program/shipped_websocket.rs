@@ -146,6 +146,52 @@ fn ws_redact() {
 }
 
 #[test]
+fn ws_json_router() {
+    let folder = weir::folder();
+    let path = weir::root().join("plugins/ws-json-router");
+    let mut weir = Weir::start(&format!(
+        "[[listeners]]
+            name = \"web\"
+            address = \"127.0.0.1:0\"
+            [[listeners]]
+            name = \"echo\"
+            address = \"unix:{echo}\"
+            [[routes]]
+            listeners = [\"web\"]
+            upstream = \"nobody\"
+            plugins = [\"router\"]
+            websocket = {{ connect = \"first-message\" }}
+            [[routes]]
+            name = \"echo\"
+            listeners = [\"echo\"]
+            upstream = \"demo\"
+            [plugins.router]
+            path = \"{script}\"
+            settings = {{ field = \"for\", upstreams = {{ echo = \"echo\", nobody = \"nobody\" }} }}
+            [upstreams.nobody]
+            endpoints = [\"unix:{nobody}\"]
+            [upstreams.echo]
+            endpoints = [\"unix:{echo}\"]
+            [upstreams.demo]
+            endpoints = [\"demo:\"]
+            ",
+        echo = folder.path().join("echo").display(),
+        nobody = folder.path().join("nobody").display(),
+        script = path.display(),
+    ));
+    let first = "{\"for\":\"echo\"}";
+    let mut client = Client::connect(&weir, "/ws", &[("sec-websocket-protocol", "one, two")]);
+    assert_eq!(client.say(first).hear(), first);
+    assert_eq!(client.say("anything").hear(), "anything");
+    client.0.close(None).expect("it can be closed");
+    weir.record("the WebSocket", |record| record["upgraded"] == true && record["upstream"] == "echo");
+    let mut client = Client::connect(&weir, "/ws", &[]);
+    assert_eq!(client.say("{\"for\":\"nobody\"}").end().0, 1013);
+    let mut client = Client::connect(&weir, "/ws", &[]);
+    assert_eq!(client.say("{\"for\":\"others\"}").end(), (1008, "nobody for this".into()));
+}
+
+#[test]
 fn ws_broadcast() {
     let folder = weir::folder();
     let secret = folder.path().join("secret");
