@@ -235,7 +235,8 @@ impl Server<'_> {
             let mut io = link.borrow_mut();
             if !std::mem::replace(&mut started, true) {
                 with_out(|out| {
-                    write_switch(out, &switch.headers);
+                    // Not kept: the relay lives long.
+                    write_switch(out, &std::mem::take(&mut switch.headers));
                     io.write(cx, out)
                 })?;
             }

@@ -174,6 +174,23 @@ async fn plugins_are_told_what_is_no_handshake() {
     assert_eq!(*server.seen.lock().unwrap(), expected);
 }
 
+/// What h2 keeps of each is more than its bytes, which is all that windows count: half of the connection's window is what
+/// that may be.
+#[tokio::test]
+async fn small_frames_may_wait_as_far_as_the_connections_window_has_room_for_them() {
+    // It never answers, so nothing is read.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (window, frames, stays) in [(1 << 20, 2000, true), (1 << 20, 2500, false), (4 << 20, 6000, true)] {
+        let mut origin = Origin::start(Speaks::Http1).await;
+        origin.address = silent.local_addr().unwrap();
+        let mut http = HttpLimits::default();
+        http.http2.connection_window = window;
+        let server = Running::with(&origin, http);
+        let socket = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(peers::crowd(socket, frames).await, stays, "{frames} of {window}");
+    }
+}
+
 #[tokio::test]
 async fn a_flow_over_any_windows_is_whole() {
     for (client, upstream) in BOTH.into_iter().flat_map(|client| BOTH.map(|upstream| (client, upstream))) {

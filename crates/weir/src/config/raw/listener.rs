@@ -139,7 +139,8 @@ pub struct Http2 {
     pub max_streams: u32,
     /// Flow-control window of a request: bytes of its body under way.
     pub stream_window: Bytes,
-    /// Flow-control window of a connection.
+    /// Flow-control window of a connection. Half of it is also what small DATA frames that nobody has read yet may cost beside
+    /// their bytes, each as much as it is shorter than 256 bytes; over it the connection is closed.
     pub connection_window: Bytes,
     /// Requests that the client opened and reset before they were served; over it the connection is closed.
     #[schemars(range(min = 1))]

@@ -139,6 +139,57 @@ pub(super) fn extended(uri: &str, protocol: &'static str, fields: &[(&str, &str)
     request.extension(Protocol::from_static(protocol)).body(()).unwrap()
 }
 
+/// Asks for a WebSocket and at once sends so many frames of ten bytes on it, each in a DATA frame. Whether the
+/// connection stays open.
+pub(super) async fn crowd(mut socket: TcpStream, frames: usize) -> bool {
+    let mut fields = Vec::new();
+    for (name, value) in [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "x"),
+        (":path", "/"),
+        ("sec-websocket-version", "13"),
+    ] {
+        // A literal that is in no table (RFC 7541, section 6.2.2).
+        fields.push(0);
+        for text in [name, value] {
+            fields.push(u8::try_from(text.len()).unwrap());
+            fields.extend_from_slice(text.as_bytes());
+        }
+    }
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let mut all = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    all.extend(frame(4, 0, 0, &[]));
+    all.extend(frame(1, 4, 1, &fields));
+    all.extend(frame(0, 0, 1, &[b'x'; 10]).repeat(frames));
+    // Answered once all that is before it was taken.
+    all.extend(frame(6, 0, 0, &[7; 8]));
+    // The word why may be lost where a socket is closed on which something was left.
+    if socket.write_all(&all).await.is_err() {
+        return false;
+    }
+    loop {
+        let mut head = [0; 9];
+        if socket.read_exact(&mut head).await.is_err() {
+            return false;
+        }
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        socket.read_exact(&mut payload).await.unwrap();
+        match (head[3], head[4]) {
+            (6, 1) => return true,
+            (7, _) => {
+                assert_eq!(&payload[4..], b"\0\0\0\x0btoo_many_data_frames");
+                return false;
+            }
+            _ => {}
+        }
+    }
+}
+
 async fn ask_http1(mut socket: TcpStream, path: &str, fields: &[(&str, &str)]) -> Asked {
     let more: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
