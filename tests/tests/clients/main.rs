@@ -38,8 +38,8 @@ fn proxy(upstream: SocketAddr, more: &str) -> (Weir, Authority) {
     (Weir::start_in(folder, &config), authority)
 }
 
-/// What most configurations here begin with.
-const HEAD: &str = "workers = 2\ndrain = \"5s\"\n";
+/// What most configurations here begin with. Where the machine is busy, small frames wait of all WebSockets of a client.
+const HEAD: &str = "workers = 2\ndrain = \"5s\"\nlimits.http2.connection_window = \"8MiB\"\n";
 
 /// A plain listener and one with TLS.
 const LISTENERS: &str = r#"

@@ -46,6 +46,8 @@ pub(crate) struct Framed {
     /// None as long as it is not opened.
     upstream: Option<Stream>,
     opening: bool,
+    /// Whether it is opened although the client is about to leave: for what the client has said before.
+    delivers: bool,
     up: Pump,
     down: Pump,
     talkers: Rc<Talkers>,
@@ -170,6 +172,7 @@ impl Framed {
             client,
             upstream,
             opening: false,
+            delivers: false,
             up: pump(Direction::ToUpstream, &head.0, Role::Client),
             down: pump(Direction::ToClient, &head.1, Role::Server),
             talkers: Rc::new(talkers),
@@ -219,7 +222,7 @@ impl Framed {
     /// The upstream is there now, with bytes that were read of it already, and has agreed on this.
     pub(crate) fn join(&mut self, upstream: Stream, head: &Bytes, agreement: Option<Agreement>) {
         self.opening = false;
-        if self.closing.is_none() {
+        if self.closing.is_none() || self.delivers {
             self.upstream = Some(upstream);
             self.up.reach(agreement);
             self.down.hear(head, agreement);
@@ -229,8 +232,11 @@ impl Framed {
 
     /// It ends: the upstream could not be opened.
     pub(crate) fn cannot_open(&mut self, code: u16, reason: &str, end: End) {
-        self.opening = false;
-        self.close_both(code, reason, ClosedBy::Weir, end);
+        (self.opening, self.delivers) = (false, false);
+        match &mut self.closing {
+            Some(closing) => closing.end = end,
+            None => self.close_both(code, reason, ClosedBy::Weir, end),
+        }
     }
 
     /// It ends: a plugin failed that must not be left out.
@@ -319,8 +325,9 @@ impl Framed {
 
     /// Without an upstream. Whether it is to be opened now.
     fn poll_alone(&mut self) -> bool {
-        let Some(closing) = &mut self.closing else {
-            return self.up.is_waiting() && !std::mem::replace(&mut self.opening, true);
+        let closing = match &mut self.closing {
+            Some(closing) if !self.delivers => closing,
+            _ => return self.up.is_waiting() && !std::mem::replace(&mut self.opening, true),
         };
         // Nobody else answers the client, and nothing comes of anybody else.
         if let Some(payload) = closing.last_word(Direction::ToClient, None) {
@@ -399,6 +406,11 @@ impl Framed {
 
     fn on_event(&mut self, (direction, event): (Direction, Event)) {
         let by_client = direction == Direction::ToUpstream;
+        if by_client && self.upstream.is_none() && self.closing.is_none() {
+            // Of what weir ends itself nothing is left to be said.
+            let by_weir = matches!(event, Event::Verdict(_) | Event::Failed);
+            self.delivers = self.up.is_waiting() && !by_weir;
+        }
         let side = if by_client { ClosedBy::Client } else { ClosedBy::Upstream };
         match event {
             Event::Ping(data) => self.pump(opposite(direction)).pong(data),

@@ -7,6 +7,7 @@
 
 mod onward;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -36,6 +37,8 @@ use crate::ws::{Role, Violation, close, mask};
 
 /// So much may wait to be written before more frames are looked at.
 const HIGH: usize = 64 << 10;
+/// Answers to pings that wait for a slow receiver at most.
+const PONGS: usize = 16;
 /// Reads in a row before other connections of the worker have their turn.
 const ROUNDS: usize = 16;
 
@@ -61,7 +64,7 @@ pub(super) struct Pump {
     unread: bool,
     /// What weir itself has to say to the receiver between two frames.
     ping: Option<Bytes>,
-    pong: Option<Bytes>,
+    pongs: VecDeque<Bytes>,
     /// What weir's own ping to the sender says: its answer is for nobody else.
     awaited: Option<Bytes>,
     coding: Option<Box<Coding>>,
@@ -206,7 +209,7 @@ impl Pump {
             open: None,
             unread: false,
             ping: None,
-            pong: None,
+            pongs: VecDeque::new(),
             awaited: None,
             coding: coding.map(Box::new),
             most: limits.message,
@@ -326,9 +329,12 @@ impl Pump {
         self.ping = Some(data);
     }
 
-    /// Answers a ping of the receiver's, as soon as it can. The answer to the last one counts for all.
+    /// Answers a ping of the receiver's, as soon as it can. Of very many the last ones: an answer counts for all before.
     pub(super) fn pong(&mut self, data: Bytes) {
-        self.pong = Some(data);
+        if self.pongs.len() >= PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(data);
     }
 
     /// Whether the ping of weir's own was sent since this was asked last.
@@ -459,11 +465,19 @@ impl Pump {
 
     /// Says what weir itself has to say.
     fn say_own(&mut self) {
-        for (opcode, data) in [(Opcode::Ping, self.ping.take()), (Opcode::Pong, self.pong.take())] {
-            if let Some(data) = data.filter(|_| self.state == State::Open) {
-                self.asks |= opcode == Opcode::Ping;
-                self.encode(true, false, opcode, &data);
-            }
+        if self.state != State::Open {
+            (self.ping, self.pongs) = (None, VecDeque::new());
+            return;
+        }
+        if let Some(data) = self.ping.take() {
+            self.asks = true;
+            self.encode(true, false, Opcode::Ping, &data);
+        }
+        while let Some(data) = self.pongs.pop_front() {
+            self.encode(true, false, Opcode::Pong, &data);
+        }
+        if self.pongs.capacity() > 0 {
+            self.pongs = VecDeque::new();
         }
     }
 

@@ -123,6 +123,49 @@ fn a_client_that_leaves_before_is_answered() {
 }
 
 #[test]
+fn what_a_client_has_said_before_it_leaves_is_delivered() {
+    let server = Talking::new(vec![on_message(|_| FrameVerdict::Forward)], late);
+    let client = || Peer { stream: server.running.connect(), client: true, fields: HashMap::new() };
+    let first = client().encoded(&text("last words"));
+    let bye = client().encoded(&closing(1000, "bye"));
+    let mut client = server.client("", &[&first[..], &bye].concat());
+    let mut upstream = server.upstreams.recv_timeout(LONG).unwrap();
+    upstream.expect(&text("last words"));
+    upstream.expect(&closing(1000, "bye"));
+    upstream.send(&text("too late?"));
+    upstream.send(&closing(1000, "bye"));
+    client.expect(&text("too late?"));
+    client.expect(&closing(1000, "bye"));
+    assert!(client.next().is_none());
+    assert_eq!(server.running.seen().reason, None);
+    // Without a close frame.
+    let client = server.client("", &first);
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut upstream = server.upstreams.recv_timeout(LONG).unwrap();
+    upstream.expect(&text("last words"));
+    assert!(upstream.next().is_none());
+    // With what breaks a rule.
+    let mut client = server.client("", &[&first[..], &[0x81, 0]].concat());
+    let mut upstream = server.upstreams.recv_timeout(LONG).unwrap();
+    upstream.expect(&text("last words"));
+    upstream.expect(&closing(1001, ""));
+    upstream.send(&closing(1001, ""));
+    client.expect(&closing(1002, "frame of a client without a mask"));
+}
+
+#[test]
+fn each_ping_is_answered() {
+    let server = Talking::new(Vec::new(), late);
+    let peer = Peer { stream: server.running.connect(), client: true, fields: HashMap::new() };
+    let pings: Vec<_> = (0..10).map(|n| wire(Opcode::Ping, &n.to_string())).collect();
+    let all: Vec<u8> = pings.iter().flat_map(|ping| peer.encoded(ping)).collect();
+    let mut client = server.client("", &all);
+    for ping in pings {
+        client.expect(&Wire { opcode: Opcode::Pong, ..ping });
+    }
+}
+
+#[test]
 fn a_client_that_says_nothing_is_not_waited_for() {
     let server = Talking::new(vec![on_message(|_| FrameVerdict::Drop)], |route| {
         late(route);
