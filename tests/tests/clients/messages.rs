@@ -107,6 +107,8 @@ fn what_came_before_a_broken_rule_is_answered() {
     let upstream = RawUpstream::start(|_, served| {
         if served.head().is_some() {
             served.send(SWITCH);
+            // A ping of the plugin's.
+            assert_eq!(served.take(6)[..2], *b"\x89\x80");
             // A masked text of one byte, then the close frame of weir, which wants no answer yet.
             let text = served.take(7);
             assert_eq!(&text[..2], b"\x81\x81");

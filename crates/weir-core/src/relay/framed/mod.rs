@@ -296,12 +296,18 @@ impl Framed {
         }
         self.take_orders();
         self.take_asked();
-        while let Some(event) = self.poll_pumps(cx) {
-            self.on_event(event);
+        loop {
+            while let Some(event) = self.poll_pumps(cx) {
+                self.on_event(event);
+            }
+            if !self.end_alone() {
+                break;
+            }
         }
         self.note_passed();
         self.control.reads_messages(self.talkers.watch().messages);
-        if self.upstream.is_none() && self.poll_alone() {
+        let wanted = self.upstream.is_none() && self.up.is_waiting();
+        if wanted && !std::mem::replace(&mut self.opening, true) {
             return Poll::Ready(Turn::Open);
         }
         if let Some(closing) = self.closing.take_if(|closing| {
@@ -323,20 +329,23 @@ impl Framed {
         self.poll_time(cx).map(Turn::Ended)
     }
 
-    /// Without an upstream. Whether it is to be opened now.
-    fn poll_alone(&mut self) -> bool {
-        let closing = match &mut self.closing {
-            Some(closing) if !self.delivers => closing,
-            _ => return self.up.is_waiting() && !std::mem::replace(&mut self.opening, true),
+    /// It is closing, and there is no upstream. Whether there is something to be written because of that.
+    fn end_alone(&mut self) -> bool {
+        let Some(closing) = self.closing.as_mut().filter(|_| self.upstream.is_none() && !self.delivers)
+        else {
+            return false;
         };
+        self.up.forget();
+        if self.down.is_closed() {
+            return false;
+        }
         // Nobody else answers the client, and nothing comes of anybody else.
         if let Some(payload) = closing.last_word(Direction::ToClient, None) {
             self.down.say_close(&payload);
         }
         closing.sent = [true; 2];
         self.down.end();
-        self.up.forget();
-        false
+        true
     }
 
     fn take_orders(&mut self) {
