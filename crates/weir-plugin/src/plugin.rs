@@ -224,8 +224,8 @@ pub trait Talk {
         Step::Done(FrameVerdict::Forward)
     }
 
-    /// What the plugin wants to see of the relay from now on, where a hook has asked for something else than before. Asked
-    /// when a hook has come to its end.
+    /// What the plugin wants to see of the relay from now on, where it has asked for something else since this was called
+    /// last. Asked before frames are looked at, and when a hook has come to its end.
     fn changed(&self) -> Option<Watch> {
         None
     }

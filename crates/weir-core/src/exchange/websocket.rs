@@ -288,14 +288,13 @@ impl Late {
         let worker = Worker::current().ok_or_else(|| Error::new(Kind::Internal, "no worker"))?;
         let mut outgoing = Outgoing::new(route, &tally.x)?;
         outgoing.set_extensions(&tally.x, self.later.offer.clone());
+        let asked = first_protocol(outgoing.parts(&tally.x, None).headers);
         let deadline = &mut Deadline::default();
         match dial(&worker, route, tally, &self.upgrade, outgoing, deadline).await? {
             Dialled::Agreed(headers, (stream, rest)) => {
                 let agreement = self.later.settle(&headers)?;
                 let protocol = headers.get(SEC_WEBSOCKET_PROTOCOL);
-                if protocol
-                    .is_some_and(|protocol| Some(protocol) != first_protocol(&tally.x.headers).as_ref())
-                {
+                if protocol.is_some_and(|protocol| Some(protocol) != asked.as_ref()) {
                     return Err(Error::new(
                         Kind::UpstreamInvalid,
                         "101 with a subprotocol that was not asked for",

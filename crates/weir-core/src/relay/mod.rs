@@ -119,7 +119,8 @@ impl End {
 /// 1013 (try again later, IANA) where another time may do.
 pub fn not_opened(kind: Kind) -> (u16, &'static str) {
     match kind {
-        Kind::UpstreamInvalid | Kind::Plugin | Kind::Internal => (1011, "the upstream took no WebSocket"),
+        Kind::UpstreamInvalid => (1011, "the upstream took no WebSocket"),
+        Kind::Plugin | Kind::Internal => (1011, ""),
         _ => (1013, "the upstream is not there"),
     }
 }

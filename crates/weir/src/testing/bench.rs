@@ -17,6 +17,7 @@ use weir_plugin::scenario::websocket::{Conversation, Conversed, Event};
 use weir_plugin::scenario::{Admission, Arrival, LogLine, Outcome, Scenario};
 use weir_plugin::services::{Clock, HttpAnswer, HttpCall, HttpClient, Services};
 use weir_plugin::settings::Settings;
+use weir_plugin::websocket::Direction;
 use weir_plugin::{Content, Error, Instance, Plugin, Policy, Step};
 use weir_services::{NotedRelays, Scripted};
 
@@ -245,6 +246,9 @@ impl Bench {
                 break;
             }
             match event {
+                Event::Message { direction: Direction::ToClient, .. } if relay.is_late() => {
+                    return Err("the upstream says nothing before there is something for it".to_owned());
+                }
                 Event::Message { direction, opcode, fragments, compressed } => {
                     relay.message(*direction, *opcode, fragments, *compressed).await;
                 }

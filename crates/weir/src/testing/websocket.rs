@@ -129,6 +129,11 @@ impl<'a> Run<'a> {
         self.closed.is_none()
     }
 
+    /// Whether its upstream is not there yet.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
     fn has(&self) -> Watch {
         let hooks = self.exchange.plugin.hooks();
         Watch { frames: hooks.frame, messages: hooks.message, send: true }
@@ -145,7 +150,6 @@ impl<'a> Run<'a> {
             Err(message) => self.failed("on_websocket", message),
         }
         self.talk = self.exchange.visit.talk(&self.ws);
-        self.note_watch();
         self.settle();
         if !self.watch.is_any() {
             self.relays.pass(OWN);
@@ -162,6 +166,7 @@ impl<'a> Run<'a> {
 
     /// Does what the plugin has asked for.
     pub(super) fn settle(&mut self) {
+        self.note_watch();
         for done in self.relays.take(OWN) {
             match done {
                 Done::Sent { to, opcode, data } => self.side(to).sent.push(Sent { opcode, data }),
@@ -253,7 +258,6 @@ impl<'a> Run<'a> {
         if is_whole {
             verdict = verdict.checked(opcode);
         }
-        self.note_watch();
         // What it has sent itself goes first.
         self.settle();
         if !self.is_open() {
@@ -291,7 +295,6 @@ impl<'a> Run<'a> {
             Ok(watch) => {
                 self.talk = visit.talk(&self.ws);
                 (self.exchange.visit, self.watch) = (visit, watch);
-                self.note_watch();
             }
             // It stays with the instance that it has.
             Err(message) => drop(self.exchange.failure.get_or_insert(format!("on_migrate: {message}"))),

@@ -232,9 +232,11 @@ impl Framed {
 
     /// It ends: the upstream could not be opened.
     pub(crate) fn cannot_open(&mut self, code: u16, reason: &str, end: End) {
-        (self.opening, self.delivers) = (false, false);
+        self.opening = false;
+        let delivers = std::mem::replace(&mut self.delivers, false);
         match &mut self.closing {
-            Some(closing) => closing.end = end,
+            Some(closing) if delivers => closing.end = end,
+            Some(_) => {}
             None => self.close_both(code, reason, ClosedBy::Weir, end),
         }
     }
@@ -294,6 +296,7 @@ impl Framed {
             self.waker = Some(cx.waker().clone());
             self.control.register(cx.waker());
         }
+        self.talkers.take_changes();
         self.take_orders();
         self.take_asked();
         loop {
@@ -415,10 +418,12 @@ impl Framed {
 
     fn on_event(&mut self, (direction, event): (Direction, Event)) {
         let by_client = direction == Direction::ToUpstream;
-        if by_client && self.upstream.is_none() && self.closing.is_none() {
-            // Of what weir ends itself nothing is left to be said.
-            let by_weir = matches!(event, Event::Verdict(_) | Event::Failed);
-            self.delivers = self.up.is_waiting() && !by_weir;
+        if self.upstream.is_none() && self.closing.is_none() {
+            let leaves = match &event {
+                Event::Close(_) | Event::Ended | Event::Violation(_) | Event::Broken(_) => true,
+                Event::Verdict(_) | Event::Failed | Event::Ping(_) => false,
+            };
+            self.delivers = leaves && self.up.is_waiting();
         }
         let side = if by_client { ClosedBy::Client } else { ClosedBy::Upstream };
         match event {

@@ -66,6 +66,16 @@ impl Talkers {
         self.watch.get()
     }
 
+    /// Takes note of what plugins want to see, where that is something else by now.
+    pub(crate) fn take_changes(&self) {
+        for talker in &self.list {
+            if let Some(watch) = talker.talk.changed() {
+                talker.watch.set(within(watch, &talker.running.hooks));
+                self.watch.set(any(&self.list));
+            }
+        }
+    }
+
     /// The plugin of this name.
     pub(crate) fn of(&self, name: &str) -> Option<&Talker> {
         self.list.iter().find(|talker| talker.running.name == name)
@@ -137,10 +147,7 @@ impl Talkers {
 
     /// What a verdict comes to; `None`: the next one is asked.
     fn settle(&self, talker: &Talker, verdict: FrameVerdict, way: &mut Way) -> Option<Outcome> {
-        if let Some(watch) = talker.talk.changed() {
-            talker.watch.set(within(watch, &talker.running.hooks));
-            self.watch.set(any(&self.list));
-        }
+        self.take_changes();
         let hook = way.stage.hook();
         let message = match verdict {
             FrameVerdict::Forward => return None,
@@ -166,7 +173,7 @@ impl Talkers {
 
     /// What plugins have made of the pieces of a text is none: they failed.
     pub(super) fn broke_text(&self) -> Event {
-        if let Some(talker) = self.list.iter().find(|talker| talker.watch.get().frames) {
+        if let Some(talker) = self.list.iter().find(|talker| talker.running.hooks.frame) {
             let message = "what it has made of the pieces of a text message is not UTF-8";
             talker.running.tell(&self.whose, Stage::Frames.hook(), message);
         }

@@ -25,7 +25,7 @@ impl raw::WebSocket {
             || self.max_controls.is_some();
         let pings = self.pings.is_some() || self.ping_interval.is_some() || self.ping_timeout.is_some();
         let queue = self.queue.is_some() || self.queue_full.is_some();
-        let connect = self.connect.is_some() || self.first_message_timeout.is_some();
+        let connect = self.connect == Some(raw::Connect::FirstMessage);
         limits
             || connect
             || pings

@@ -7,7 +7,8 @@ use super::{Bytes, OneOrMany, Switch, Text, Time, kib, secs};
 use crate::config::value::{Part, Share, Size};
 
 /// WebSocket relays. Bytes are passed on without looking at them; frames are read where a plugin has a hook for them, and
-/// where any key but `idle_timeout`, `max_age`, `max_age_jitter`, `deflate = false` and `tap = false` is given.
+/// where any key but `idle_timeout`, `max_age`, `max_age_jitter`, `connect = "handshake"`, `deflate = false` and
+/// `tap = false` is given.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebSocket {
