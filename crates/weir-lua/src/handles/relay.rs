@@ -7,7 +7,9 @@ use bytes::Bytes;
 use mlua::{
     BorrowedBytes, BorrowedStr, Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Value,
 };
-use weir_plugin::websocket::{Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits};
+use weir_plugin::websocket::{
+    Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits, relay_id,
+};
 use weir_plugin::{Error, WebSocket};
 
 use super::{list, lua_error, strict, text};
@@ -119,7 +121,7 @@ fn opcode(name: Option<&str>) -> mlua::Result<Opcode> {
 
 /// The id of a relay.
 pub(crate) fn id(text: &str) -> mlua::Result<u64> {
-    text.parse().map_err(|_| lua_error(Error::invalid(format!("\"{text}\" is no id of a relay"))))
+    relay_id(text).map_err(lua_error)
 }
 
 /// The names of bounds.
