@@ -44,7 +44,8 @@ impl Worker {
         let services = weir_services::local(1 << 20, Arc::new(nobody));
         self.run(async {
             let compiled = Compiled::new("bench", &text.component(), None).expect("it compiles");
-            let loading = WasmPlugin::load("bench", compiled, &Settings::new(), Policy::default(), services);
+            let settings = Settings::new();
+            let loading = WasmPlugin::load("bench", compiled, &settings, Policy::default(), services);
             let plugin = loading.await.unwrap_or_else(|error| panic!("{error}"));
             plugin.instantiate().finish().await.unwrap_or_else(|error| panic!("{error}"))
         })
@@ -99,6 +100,34 @@ const HEADERS: Text = Text {
         (call $drop_request (local.get $req))
         (call $nothing))"#,
 };
+
+/// What wasmtime alone takes for a call without arguments, in the same way: what is above it is weir's.
+fn alone(c: &mut Criterion) {
+    let mut config = wasmtime::Config::new();
+    config.epoch_interruption(true).concurrency_support(false);
+    config.allocation_strategy(wasmtime::PoolingAllocationConfig::new());
+    let engine = wasmtime::Engine::new(&config).expect("an engine");
+    let text = r#"(component
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let component = wasmtime::component::Component::new(&engine, wat::parse_str(text).expect("text"));
+    let linker = wasmtime::component::Linker::<()>::new(&engine);
+    let mut store = wasmtime::Store::new(&engine, ());
+    store.set_epoch_deadline(u64::MAX / 2);
+    let worker = Worker::new();
+    let call = worker.run(async {
+        let instance = linker.instantiate_async(&mut store, &component.expect("a component")).await;
+        instance.expect("it starts").get_typed_func::<(), ()>(&mut store, "f").expect("a function")
+    });
+    c.bench_function("wasmtime alone", |b| {
+        b.iter(|| {
+            let mut calling = Box::pin(call.call_async(&mut store, ()));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(calling.as_mut().poll(&mut cx).is_ready());
+        });
+    });
+}
 
 fn requests(c: &mut Criterion) {
     let worker = Worker::new();
@@ -170,5 +199,5 @@ fn starts(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, frames, starts);
+criterion_group!(benches, alone, requests, frames, starts);
 criterion_main!(benches);

@@ -32,14 +32,14 @@ pub(crate) enum Call {
     Start,
     Connect,
     Request,
-    Select(wit::Selection),
+    Select(Box<wit::Selection>),
     Response,
     Log,
     Piece(Side, Bytes, bool),
     WebSocket,
     Frame(wit::Frame),
     Message(wit::Frame),
-    Close(wit::Closed),
+    Close(Box<wit::Closed>),
     Save,
     Migrate(Bytes),
     Timer(String),
@@ -146,41 +146,67 @@ impl Live {
         self.store.data().holds.is_full()
     }
 
-    /// Runs a call.
+    /// Runs a call. What is called often is here, so that nothing is moved or boxed for it; the rest is in
+    /// [`Live::run_other`].
     ///
     /// # Errors
-    /// Why the guest has ended with it.
+    /// The guest has ended with it, and must not be called any more.
     pub(crate) async fn run(
         &mut self,
         call: Call,
         bound: Option<&Bound>,
         number: u32,
-    ) -> Result<Outcome, String> {
+    ) -> wasmtime::Result<Outcome> {
         self.store.set_epoch_deadline(1);
-        match self.try_run(call, bound, number).await {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(why(&error, &self.store)),
+        let x = match bound {
+            Some(bound) => match bound.resource.get() {
+                Some(x) => Some(x),
+                None => Some(Box::pin(self.begin(bound)).await?),
+            },
+            None => None,
+        };
+        let request = Resource::new_borrow(rep(number, Side::Request));
+        let store = &mut self.store;
+        match (call, x, &self.http, &self.websocket) {
+            (Call::Request, Some(x), Some(hooks), _) => {
+                Ok(Outcome::Verdict(hooks.call_on_request(store, x, request).await?))
+            }
+            (Call::Response, Some(x), Some(hooks), _) => {
+                let response = Resource::new_borrow(rep(number, Side::Response));
+                Ok(Outcome::Verdict(hooks.call_on_response(store, x, response, request).await?))
+            }
+            (Call::Frame(frame), Some(x), _, Some(hooks)) => {
+                let ws = Resource::new_borrow(OWN);
+                Ok(Outcome::Frame(hooks.call_on_frame(store, x, ws, &frame).await?))
+            }
+            (Call::Message(message), Some(x), _, Some(hooks)) => {
+                let ws = Resource::new_borrow(OWN);
+                Ok(Outcome::Frame(hooks.call_on_message(store, x, ws, &message).await?))
+            }
+            (call, x, ..) => Box::pin(self.run_other(call, x, number)).await,
         }
     }
 
-    async fn try_run(&mut self, call: Call, bound: Option<&Bound>, number: u32) -> wasmtime::Result<Outcome> {
+    /// Has the guest make what it keeps of an exchange.
+    async fn begin(&mut self, bound: &Bound) -> wasmtime::Result<ResourceAny> {
+        let x = self.plugin.exchange().call_constructor(&mut self.store, bound.id).await?;
+        bound.resource.set(Some(x));
+        Ok(x)
+    }
+
+    async fn run_other(
+        &mut self,
+        call: Call,
+        x: Option<ResourceAny>,
+        number: u32,
+    ) -> wasmtime::Result<Outcome> {
         if let Call::End(resource) = call {
             resource.resource_drop_async(&mut self.store).await?;
             return Ok(Outcome::Done);
         }
-        let Some(bound) = bound else { return self.alone(call, number).await };
-        let x = match bound.resource.get() {
-            Some(x) => x,
-            None => {
-                let x = self.plugin.exchange().call_constructor(&mut self.store, bound.id).await?;
-                bound.resource.set(Some(x));
-                x
-            }
-        };
+        let Some(x) = x else { return self.alone(call, number).await };
         match call {
-            Call::WebSocket | Call::Frame(_) | Call::Message(_) | Call::Close(_) => {
-                self.of_relay(call, x, number).await
-            }
+            Call::WebSocket | Call::Close(_) => self.of_relay(call, x, number).await,
             Call::Save | Call::Migrate(_) => self.of_migration(call, x).await,
             call => self.of_request(call, x, number).await,
         }
@@ -212,12 +238,8 @@ impl Live {
         let request = || Resource::new_borrow(rep(number, Side::Request));
         let response = || Resource::new_borrow(rep(number, Side::Response));
         Ok(match call {
-            Call::Request => Outcome::Verdict(hooks.call_on_request(store, x, request()).await?),
             Call::Select(selection) => {
                 Outcome::Target(hooks.call_select_upstream(store, x, &selection, request()).await?)
-            }
-            Call::Response => {
-                Outcome::Verdict(hooks.call_on_response(store, x, response(), request()).await?)
             }
             Call::Log => {
                 hooks.call_on_log(store, x, response(), request()).await?;
@@ -229,7 +251,7 @@ impl Live {
             Call::Piece(Side::Response, data, last) => {
                 Outcome::Piece(hooks.call_on_response_body(store, x, &data.into(), last).await?)
             }
-            _ => Outcome::Done,
+            other => return Err(missing(&other)),
         })
     }
 
@@ -241,13 +263,11 @@ impl Live {
                 let request = Resource::new_borrow(rep(number, Side::Request));
                 Outcome::Watch(Ok(hooks.call_on_websocket(store, x, ws, request).await?))
             }
-            Call::Frame(frame) => Outcome::Frame(hooks.call_on_frame(store, x, ws, &frame).await?),
-            Call::Message(message) => Outcome::Frame(hooks.call_on_message(store, x, ws, &message).await?),
             Call::Close(closed) => {
                 hooks.call_on_close(store, x, ws, &closed).await?;
                 Outcome::Done
             }
-            _ => Outcome::Done,
+            other => return Err(missing(&other)),
         })
     }
 
@@ -268,8 +288,12 @@ fn has<T>(hooks: &Option<T>) -> wasmtime::Result<&T> {
     hooks.as_ref().ok_or_else(|| wasmtime::Error::msg("the plugin does not export this hook"))
 }
 
+fn missing(call: &Call) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the plugin does not export the hook of {call:?}"))
+}
+
 /// Why a guest has ended: what the host refused, or the trap and the functions where it was.
-fn why(error: &wasmtime::Error, store: &Store<Data>) -> String {
+pub(crate) fn why(error: &wasmtime::Error, store: &Store<Data>) -> String {
     let mut text = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

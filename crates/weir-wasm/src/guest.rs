@@ -17,7 +17,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep};
 use wasmtime::component::ResourceAny;
 
-use crate::calls::{Call, Live, Outcome};
+use crate::calls::{Call, Live, Outcome, why};
 use crate::host::message::MOST_EXCHANGES;
 use crate::instance::Common;
 use crate::now::{For, Now, Running};
@@ -309,7 +309,7 @@ async fn own(common: Rc<Common>, mailbox: Rc<Mailbox>) -> String {
         mailbox.now.begin(what, common.inner.policy.limits.cpu);
         let returned = match live.run(call, bound.as_deref(), number).await {
             Ok(outcome) => outcome,
-            Err(why) => return why,
+            Err(error) => return why(&error, &live.store),
         };
         if live.is_full() && !mailbox.full.replace(true) {
             let plugin = &common.inner.name;

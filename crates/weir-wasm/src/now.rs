@@ -21,7 +21,7 @@ pub(crate) struct For {
     /// The relay that it is about.
     pub(crate) ws: Option<Rc<WebSocket>>,
     /// The id of the request that it is about, where that is not lent.
-    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) request_id: Option<Rc<HeaderValue>>,
 }
 
 /// A guest's call, as long as it is under way.

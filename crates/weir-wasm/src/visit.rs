@@ -84,7 +84,7 @@ impl Visit for WasmVisit {
         if !self.hooks().select_upstream {
             return Step::Done(Ok(Target::Default));
         }
-        self.run(exchange, Call::Select(convert::selection(selection)), None, returned::target)
+        self.run(exchange, Call::Select(Box::new(convert::selection(selection))), None, returned::target)
     }
 
     fn on_response<'a>(&'a mut self, exchange: &'a mut Held) -> Step<'a, Verdict> {
@@ -103,7 +103,7 @@ impl Visit for WasmVisit {
             return None;
         }
         let bound = self.bound(exchange.id);
-        Some(Box::new(WasmFlow { bound, side, request_id: exchange.request_id.clone() }))
+        Some(Box::new(WasmFlow { bound, side, request_id: Rc::new(exchange.request_id.clone()) }))
     }
 
     fn on_websocket<'a>(
@@ -163,7 +163,7 @@ fn call(bound: &Result<Rc<Bound>, String>, call: Call, what: For) -> Called {
 struct WasmFlow {
     bound: Result<Rc<Bound>, String>,
     side: Side,
-    request_id: HeaderValue,
+    request_id: Rc<HeaderValue>,
 }
 
 impl Flow for WasmFlow {
@@ -205,7 +205,7 @@ impl Talk for WasmTalk {
         if !self.hooks.close {
             return Step::Done(Ok(()));
         }
-        step(self.call(Call::Close(convert::closed(&closed))), returned::done)
+        step(self.call(Call::Close(Box::new(convert::closed(&closed)))), returned::done)
     }
 
     fn save(&self) -> Step<'static, Result<Bytes, String>> {

@@ -89,6 +89,9 @@ fn bodies_flow_through() {
         // Replaces pieces by `[]`, and answers in the end.
         let code = r#"
           (data (i32.const 1024) "[]")
+          (func (export "weir:plugin/http-hooks@1.0.0#on-response-body")
+            (param $x i32) (param $at i32) (param $len i32) (param $last i32) (result i32)
+            (call $bytes (i32.const 1) (i32.const 1024) (i32.const 2)))
           (func (export "weir:plugin/http-hooks@1.0.0#on-request-body")
             (param $x i32) (param $at i32) (param $len i32) (param $last i32) (result i32)
             (if (result i32) (local.get $last)
@@ -96,11 +99,14 @@ fn bodies_flow_through() {
               (else (if (result i32) (i32.eq (local.get $len) (i32.const 1))
                 (then (call $nothing))
                 (else (call $bytes (i32.const 1) (local.get $at) (i32.const 2)))))))"#;
-        let text = Text { groups: &["http-hooks"], hooks: REQUEST_BODY, code, ..Text::default() };
+        let text =
+            Text { groups: &["http-hooks"], hooks: REQUEST_BODY | RESPONSE_BODY, code, ..Text::default() };
         let instance = instance(&text, Limits::default()).await;
         let x = exchange(1);
         let mut visit = visit(&instance);
-        assert!(visit.flow(Side::Response, &x).is_none());
+        let mut back = visit.flow(Side::Response, &x).expect("it wants that");
+        let made = back.piece(Bytes::from_static(b"hello"), false).finish().await;
+        assert!(matches!(&made, Piece::Replace(bytes) if bytes == "[]"), "{made:?}");
         let mut flow = visit.flow(Side::Request, &x).expect("it wants that");
         let made = flow.piece(Bytes::from_static(b"hello"), false).finish().await;
         assert!(matches!(&made, Piece::Replace(bytes) if bytes == "he"), "{made:?}");
