@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -14,6 +14,8 @@ use crate::{code, engine};
 
 /// The most compiled components that are kept: the ones that were written last.
 const MOST: usize = 64;
+/// What takes longer than this to compile is told of.
+const SLOW: Duration = Duration::from_secs(1);
 /// How files of it end.
 const ENDING: &str = "cwasm";
 
@@ -43,7 +45,13 @@ pub(crate) fn compile(
     }
     let begin = Instant::now();
     let component = Component::new(engine, bytes)?;
-    tracing::debug!(plugin, bytes = bytes.len(), took = ?begin.elapsed(), "compiled");
+    let (took, bytes) = (begin.elapsed(), bytes.len());
+    match took > SLOW {
+        true => {
+            tracing::info!(plugin, bytes, ?took, "compiled")
+        }
+        false => tracing::debug!(plugin, bytes, ?took, "compiled"),
+    }
     if let Some(place) = place
         && let Err(error) =
             component.serialize().map_err(io::Error::other).and_then(|code| store(&place, &code))
@@ -151,7 +159,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         for i in 0..MOST + 3 {
             store(&root.path().join(format!("{i:03}.{ENDING}")), b"").expect("it is written");
-            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(i as u64);
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(i as u64);
             let file = File::open(root.path().join(format!("{i:03}.{ENDING}"))).expect("a file");
             file.set_modified(time).expect("it is set");
         }

@@ -33,8 +33,9 @@ pub(crate) type Returned = Result<Outcome, String>;
 pub(crate) struct Guest {
     common: Rc<Common>,
     mailbox: Rc<Mailbox>,
-    /// `None` when it has ended.
+    /// `None` when it has ended, and while it is polled.
     owner: RefCell<Option<Owner>>,
+    is_polled: Cell<bool>,
     /// Exchanges that it has.
     exchanges: Cell<usize>,
     last_number: Cell<u32>,
@@ -135,6 +136,7 @@ impl Guest {
         let guest = Rc::new(Guest {
             common: common.clone(),
             owner: RefCell::new(Some(Box::pin(own(common.clone(), mailbox.clone())))),
+            is_polled: Cell::new(false),
             mailbox,
             exchanges: Cell::new(0),
             last_number: Cell::new(0),
@@ -230,29 +232,34 @@ impl Guest {
 
     /// Polls the owner. Whether it has ended.
     fn poll(&self, cx: &mut Context<'_>) -> bool {
-        // It is polled already where this is called by what it has just dropped.
-        let Ok(mut owner) = self.owner.try_borrow_mut() else { return false };
-        let Some(running) = owner.as_mut() else { return true };
+        if self.is_polled.get() {
+            // This is called by what a call has just dropped.
+            return false;
+        }
+        let Some(mut owner) = self.owner.take() else { return true };
+        let mut polling = Polling::new(self);
         let polled = {
             let _turn = Turn::new(self.common.inner.policy.limits.slice);
             let _running = Running::new(&self.mailbox.now);
-            running.as_mut().poll(cx)
+            owner.as_mut().poll(cx)
         };
         match polled {
             Poll::Ready(why) => {
-                *owner = None;
                 drop(owner);
-                self.lose(why);
+                polling.ended = Some(Ok(why));
                 true
             }
-            Poll::Pending => false,
+            Poll::Pending => {
+                *self.owner.borrow_mut() = Some(owner);
+                polling.ended = None;
+                false
+            }
         }
     }
 
     /// Ends it in the midst of a call.
     fn kill(&self, why: String) {
-        let owner = self.owner.borrow_mut().take();
-        drop(owner);
+        drop(self.owner.take());
         self.lose(why);
     }
 
@@ -274,6 +281,31 @@ impl Guest {
         let queue = mailbox.queue.take();
         for ticket in queue.iter().filter_map(|queued| queued.ticket.as_ref()) {
             ticket.give(Err(others.clone()));
+        }
+    }
+}
+
+/// While this lives, the owner is polled.
+struct Polling<'a> {
+    guest: &'a Guest,
+    /// Why it has ended, if it has; `Err` until that is known, which a panic leaves so.
+    ended: Option<Result<String, ()>>,
+}
+
+impl<'a> Polling<'a> {
+    fn new(guest: &'a Guest) -> Self {
+        guest.is_polled.set(true);
+        Polling { guest, ended: Some(Err(())) }
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.guest.is_polled.set(false);
+        match self.ended.take() {
+            Some(Ok(why)) => self.guest.lose(why),
+            Some(Err(())) => self.guest.lose("a function of the host broke off".to_owned()),
+            None => {}
         }
     }
 }

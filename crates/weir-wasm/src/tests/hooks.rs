@@ -119,6 +119,37 @@ fn bodies_flow_through() {
 }
 
 #[test]
+fn a_body_is_read_as_a_whole_within_the_limit() {
+    run(async {
+        // Answers with it, or with the case of the error.
+        let imports = r#"
+          (import "weir:plugin/message@1.0.0" "[method]request.body" (func $body (param i32) (result i32)))
+          (import "weir:plugin/message@1.0.0" "[method]body.read" (func $read (param i32 i32 i64 i32)))
+          (import "weir:plugin/message@1.0.0" "[resource-drop]body" (func $drop_body (param i32)))"#;
+        let code = r#"
+          (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
+            (local $body i32)
+            (local.set $body (call $body (local.get $req)))
+            (call $read (local.get $body) (i32.const 1) (i64.const 5) (i32.const 512))
+            (call $drop_body (local.get $body))
+            (call $drop_request (local.get $req))
+            (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (i32.load8_u (i32.const 520))))
+            (if (result i32) (i32.load8_u (i32.const 512))
+              (then (call $respond (i32.const 1) (i32.const 413) (i32.const 1024) (i32.const 1)))
+              (else (call $respond (i32.const 1) (i32.const 200)
+                (i32.load (i32.const 520)) (i32.load (i32.const 524))))))"#;
+        let text = Text { groups: &["http-hooks"], hooks: REQUEST, imports, code };
+        let instance = instance(&text, Limits::default()).await;
+        for (sent, status, expected) in [("hello", 200, "hello"), ("hello!", 413, "2")] {
+            let mut x = exchange(1);
+            x.request_body = weir_plugin::Content::new(Box::new(Bytes::from_static(sent.as_bytes())));
+            let answer = reply(visit(&instance).on_request(&mut x).finish().await);
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (status, expected.as_bytes()));
+        }
+    });
+}
+
+#[test]
 fn an_upstream_is_selected() {
     run(async {
         // The address of the last candidate.

@@ -153,6 +153,41 @@ fn a_call_that_nobody_waits_for_comes_to_its_end() {
 }
 
 #[test]
+fn what_is_read_after_the_client_left_is_nothing() {
+    run(async {
+        // The first call waits and then reads; those after it answer.
+        let imports = r#"
+          (import "weir:plugin/time@1.0.0" "sleep" (func $sleep (param f64 i32)))
+          (import "weir:plugin/message@1.0.0" "[method]request.path" (func $path (param i32 i32)))
+          (import "weir:plugin/message@1.0.0" "[method]request.set-path" (func $set_path (param i32 i32 i32 i32)))"#;
+        let code = r#"
+          (global $calls (mut i32) (i32.const 0))
+          (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
+            (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+            (if (i32.eq (global.get $calls) (i32.const 1))
+              (then
+                (call $sleep (f64.const 50) (i32.const 512))
+                ;; `cancelled`
+                (if (i32.ne (i32.load8_u (i32.const 520)) (i32.const 4)) (then unreachable))
+                (call $path (local.get $req) (i32.const 512))
+                (if (i32.load (i32.const 516)) (then unreachable))
+                (call $set_path (local.get $req) (i32.const 1024) (i32.const 1) (i32.const 512))
+                (if (i32.ne (i32.load8_u (i32.const 520)) (i32.const 4)) (then unreachable))))
+            (call $drop_request (local.get $req))
+            (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (global.get $calls)))
+            (call $respond (i32.const 1) (i32.const 200) (i32.const 1024) (i32.const 1)))"#;
+        let text = Text { groups: &["http-hooks"], hooks: REQUEST, imports, code };
+        let instance = instance(&text, limits()).await;
+        let (mut first, mut one) = (visit(&instance), exchange(1));
+        let Step::Wait(waiting) = first.on_request(&mut one) else { panic!("it waits") };
+        drop(waiting);
+        assert_eq!(one.uri.path(), "/a/b", "it was given back");
+        let answer = reply(visit(&instance).on_request(&mut exchange(2)).finish().await);
+        assert_eq!(answer.body, "2", "the same instance goes on");
+    });
+}
+
+#[test]
 fn a_call_that_was_given_up_before_its_turn_is_not_made() {
     run(async {
         let instance = instance(&waiting(), limits()).await;
