@@ -171,7 +171,7 @@ impl Lane {
         if !is_same {
             *seen = Seen { turn, since: now };
         }
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             return Look { is_idle: is_same, is_late: false, pause: TICK };
         }
         let slice = Duration::from_nanos(self.slice.load(Ordering::Relaxed));

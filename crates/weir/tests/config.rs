@@ -514,7 +514,8 @@ fn the_guide_shows_what_works() {
 /// What `weir check` says of a plugin that is this file.
 fn check_component(file: &[u8]) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
-    let config = "[plugins.filter]\npath = \"filter.wasm\"\n[[routes]]\nrespond = \"x\"\nplugins = [\"filter\"]\n";
+    let config =
+        "[plugins.filter]\npath = \"filter.wasm\"\n[[routes]]\nrespond = \"x\"\nplugins = [\"filter\"]\n";
     fs::write(folder.path().join("weir.toml"), config).unwrap();
     fs::write(folder.path().join("filter.wasm"), file).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_weir"))
