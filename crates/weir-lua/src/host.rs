@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mlua::{AnyUserData, BorrowedStr, Lua, LuaString, Table, UserData, Value, Variadic};
 use weir_plugin::services::Services;
 use weir_plugin::websocket::{CloseReason, Closed, FrameVerdict, Watch};
-use weir_plugin::{ConnectVerdict, Error, Piece, Policy, Reply, Selection, Target, Verdict, message};
+use weir_plugin::{ConnectVerdict, Error, Piece, Policy, Reply, Selection, Target, Timers, Verdict, message};
 
 use crate::handles::{lua_error, text};
 use crate::services::seconds;
@@ -107,7 +107,7 @@ fn timer(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     let set = lua.create_function(move |_, (name, after): (String, f64)| {
         let Some(state) = own.upgrade() else { return Ok(()) };
         if !state.wants_timers.get() {
-            return Err(lua_error(Error::denied("a plugin that sets timers has a hook on_timer(name)")));
+            return Err(lua_error(Timers::unwanted()));
         }
         state.timers.set(&name, seconds(after)?).map_err(lua_error)
     })?;

@@ -11,16 +11,13 @@ use mlua::{
     IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value,
 };
 use weir_plugin::message::{body, call};
-use weir_plugin::services::{HttpAnswer, HttpCall, HttpClient};
+use weir_plugin::services::{HttpAnswer, HttpCall, HttpClient, MOST_AT_ONCE, fetch, together};
 use weir_plugin::{Content, Error, Limits, Policy};
 
 use crate::handles::{list, lua_error, pairs, strict, text};
 use crate::host::fields;
 use crate::services::seconds;
 use crate::state::kind;
-
-/// The most calls that `weir.http.all` sends at once.
-const MOST: usize = 32;
 
 /// The table `weir.http`.
 pub(crate) fn table(lua: &Lua, client: &Arc<dyn HttpClient>, policy: &Policy) -> mlua::Result<Table> {
@@ -73,27 +70,6 @@ fn outcome(lua: &Lua, answer: Result<Response, Error>) -> mlua::Result<MultiValu
     }
 }
 
-/// Drives several futures of one kind, which end in any order.
-async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures.into_iter().map(|future| (Some(Box::pin(future)), None)).collect();
-    poll_fn(|cx| {
-        for (future, output) in &mut running {
-            if let Some(waiting) = future
-                && let std::task::Poll::Ready(value) = waiting.as_mut().poll(cx)
-            {
-                *output = Some(value);
-                *future = None;
-            }
-        }
-        match running.iter().all(|(future, _)| future.is_none()) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
-}
-
 /// What may be in the table that a call takes.
 const NAMES: [&str; 8] = ["url", "upstream", "path", "method", "headers", "body", "timeout", "limit"];
 
@@ -106,8 +82,8 @@ struct Asked {
 }
 
 fn several(what: &Table, policy: &Policy) -> mlua::Result<Vec<Asked>> {
-    if what.raw_len() > MOST {
-        return Err(lua_error(Error::TooLarge(MOST as u64)));
+    if what.raw_len() > MOST_AT_ONCE {
+        return Err(lua_error(Error::TooLarge(MOST_AT_ONCE as u64)));
     }
     what.sequence_values::<Value>().map(|one| Asked::new("weir.http.all", &one?, policy)).collect()
 }
@@ -163,12 +139,7 @@ impl Asked {
     }
 
     async fn send(self, client: &dyn HttpClient) -> Result<Response, Error> {
-        let HttpAnswer { status, headers, mut body } = client.send(self.call).await?;
-        if let Some(limit) = self.limit {
-            // Read to its end, so that the connection is free for others.
-            let whole = poll_fn(|cx| body.poll_read(cx, limit)).await?;
-            body = Content::new(Box::new(whole));
-        }
+        let HttpAnswer { status, headers, body } = fetch(client, self.call, self.limit).await?;
         Ok(Response {
             status: status.as_u16(),
             headers,

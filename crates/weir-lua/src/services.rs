@@ -13,14 +13,12 @@ use std::time::Duration;
 use mlua::{
     BorrowedBytes, BorrowedStr, IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, UserDataMethods, Value,
 };
-use weir_plugin::services::{Encoding, Networks as Set, Services, input};
+use weir_plugin::services::{Encoding, Networks as Set, Services, input, ip_address};
 use weir_plugin::websocket::Access;
 use weir_plugin::{Error, Policy};
 
 use crate::handles::{lua_error, strict, text};
 
-/// The longest time that a script may ask for: a year, in seconds.
-const LONGEST: f64 = 366.0 * 86400.0;
 /// The largest text that JSON is read from or written to, in bytes. More would hold the worker up.
 const MOST_JSON: usize = 1 << 20;
 
@@ -49,12 +47,7 @@ pub(crate) fn add(
 
 /// Seconds as a duration.
 pub(crate) fn seconds(seconds: f64) -> mlua::Result<Duration> {
-    match (0.0..=LONGEST).contains(&seconds) {
-        true => Ok(Duration::from_secs_f64(seconds)),
-        false => {
-            Err(lua_error(Error::invalid(format!("{seconds} is no time in seconds: 0 to {LONGEST} are"))))
-        }
-    }
+    weir_plugin::services::seconds(seconds).map_err(lua_error)
 }
 
 fn secrets(lua: &Lua, plugin: &str, policy: &Policy) -> mlua::Result<Table> {
@@ -133,10 +126,7 @@ pub(crate) struct Networks(Box<dyn Set>);
 impl UserData for Networks {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("contains", |_, this, ip: BorrowedStr| {
-            let ip: IpAddr = ip
-                .parse()
-                .map_err(|_| lua_error(Error::invalid(format!("\"{}\" is no IP address", &*ip))))?;
-            Ok(this.0.contains(ip))
+            ip_address(&ip).map(|ip| this.0.contains(ip)).map_err(lua_error)
         });
         strict(methods, "set of networks");
     }

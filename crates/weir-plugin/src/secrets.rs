@@ -18,6 +18,11 @@ impl Secrets {
         Secrets(Arc::new(secrets))
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The secret of this name.
     ///
     /// # Errors

@@ -32,6 +32,11 @@ impl Timers {
         Timers { clock, due: RefCell::default(), waker: RefCell::default() }
     }
 
+    /// What a plugin is told that sets a timer and has no hook for it.
+    pub fn unwanted() -> Error {
+        Error::denied("a plugin that sets timers has a hook on_timer(name)")
+    }
+
     /// Sets the timer of this name, which may be set already, to so much later.
     ///
     /// # Errors

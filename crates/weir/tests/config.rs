@@ -513,3 +513,34 @@ fn the_guide_shows_what_works() {
         assert!(wrong.is_empty(), "{wrong:?} in\n{block}");
     }
 }
+
+/// What `weir check` says of a plugin that is this file.
+fn check_component(file: &[u8]) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        "[plugins.filter]\npath = \"filter.wasm\"\n[[routes]]\nrespond = \"x\"\nplugins = [\"filter\"]\n";
+    fs::write(folder.path().join("weir.toml"), config).unwrap();
+    fs::write(folder.path().join("filter.wasm"), file).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["check", "weir.toml"])
+        .current_dir(folder.path())
+        .env("CACHE_DIRECTORY", folder.path().join("cache"))
+        .output()
+        .unwrap();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn a_file_of_webassembly_is_no_script() {
+    for (file, expected) in [
+        (&b"\0asm\x01\0\0\0"[..], "a core module; Proxy-Wasm is not supported yet"),
+        // A component without anything in it.
+        (b"\0asm\x0d\0\x01\0", "it exports no interface `weir:plugin/plugin`"),
+        (b"\0asm\x0d\0\x01\0\xff", "plugin `filter`: "),
+        // Any other file is a script.
+        (b"\0asm", "filter.wasm"),
+    ] {
+        let (is_ok, told) = check_component(file);
+        assert!(!is_ok && told.contains(expected) && told.contains("filter.wasm"), "{expected}: {told}");
+    }
+}

@@ -10,7 +10,7 @@ use mlua::{
     Variadic,
 };
 use weir_plugin::websocket::{
-    Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits, Watch,
+    Access, Direction, Group as Members, Opcode, Relay as Live, RelayLimits, Watch, relay_id,
 };
 use weir_plugin::{Error, WebSocket};
 
@@ -133,7 +133,7 @@ fn opcode(name: Option<&str>) -> mlua::Result<Opcode> {
 
 /// The id of a relay.
 pub(crate) fn id(text: &str) -> mlua::Result<u64> {
-    text.parse().map_err(|_| lua_error(Error::invalid(format!("\"{text}\" is no id of a relay"))))
+    relay_id(text).map_err(lua_error)
 }
 
 /// The names of bounds.

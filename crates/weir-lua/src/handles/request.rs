@@ -1,11 +1,10 @@
 //! The request.
 
-use std::borrow::Cow;
-
-use http::Version;
 use weir_plugin::Error;
 use weir_plugin::message::headers::Side;
-use weir_plugin::message::{host, scheme, set_group, set_method, set_path, set_query};
+use weir_plugin::message::{
+    capture, host, scheme, set_group, set_method, set_path, set_query, upstream, version,
+};
 
 use super::{Class, Made, Member, Out, Part, Set};
 
@@ -27,7 +26,7 @@ pub(super) const CLASS: Class = Class {
                 set: Some(Set::Text(set_query)),
             },
         ),
-        ("version", Member::Field { get: |x| Out::text(version(x.version)), set: None }),
+        ("version", Member::Field { get: |x| Out::text(version(x)), set: None }),
         ("is_websocket", Member::Field { get: |x| Out::Boolean(x.is_websocket), set: None }),
         (
             "client_ip",
@@ -36,7 +35,7 @@ pub(super) const CLASS: Class = Class {
         (
             "upstream",
             Member::Field {
-                get: |x| Out::maybe(x.group.as_ref().or(x.upstream.as_ref()).map(|name| name.as_bytes())),
+                get: |x| Out::maybe(upstream(x).map(str::as_bytes)),
                 set: Some(Set::Text(|x, name| match std::str::from_utf8(name) {
                     Ok(name) => set_group(x, name),
                     Err(_) => Err(Error::invalid("the name of an upstream is UTF-8")),
@@ -48,8 +47,8 @@ pub(super) const CLASS: Class = Class {
             Member::Method {
                 takes: 1,
                 call: |x, texts| {
-                    let found = x.captures.iter().find(|(name, _)| texts.contains(&name.as_bytes()));
-                    Ok(Out::maybe(found.map(|(_, value)| Cow::Borrowed(value.as_bytes()))))
+                    let found = texts.first().and_then(|name| capture(x, name));
+                    Ok(Out::maybe(found.map(str::as_bytes)))
                 },
             },
         ),
@@ -60,11 +59,3 @@ pub(super) const CLASS: Class = Class {
         ("connection", Member::Made(Made::Connection)),
     ],
 };
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
-    }
-}

@@ -1,13 +1,9 @@
 //! `weir.crypto`.
 
 use mlua::{BorrowedBytes, BorrowedStr, Lua, Table};
-use weir_plugin::Error;
-use weir_plugin::services::{Hash, Services, Signature, input};
+use weir_plugin::services::{Hash, Services, Signature, input, random};
 
 use crate::handles::{lua_error, text};
-
-/// The most random bytes at once.
-const MOST_RANDOM: usize = 1024;
 
 pub(super) fn table(lua: &Lua, services: &Services) -> mlua::Result<Table> {
     let table = lua.create_table()?;
@@ -41,12 +37,7 @@ pub(super) fn table(lua: &Lua, services: &Services) -> mlua::Result<Table> {
     table.set(
         "random",
         lua.create_function(move |lua, count: usize| {
-            if count > MOST_RANDOM {
-                return Err(lua_error(Error::TooLarge(MOST_RANDOM as u64)));
-            }
-            let mut bytes = vec![0; count];
-            crypto.random(&mut bytes).map_err(lua_error)?;
-            text(lua, &bytes)
+            text(lua, &random(&*crypto, count).map_err(lua_error)?)
         })?,
     )?;
     let crypto = services.crypto.clone();

@@ -10,7 +10,7 @@ mod request;
 mod response;
 
 pub use authority::is_authority;
-pub use request::{host, scheme, set_group, set_method, set_path, set_query};
+pub use request::{capture, host, scheme, set_group, set_method, set_path, set_query, upstream, version};
 pub use response::{reply, set_status};
 
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{Method, header};
+use http::{Method, Version, header};
 
 use super::may_change_request;
 use crate::Exchange;
@@ -17,6 +17,25 @@ pub fn scheme(x: &Exchange) -> &'static str {
 /// The host with its port if it has one.
 pub fn host(x: &Exchange) -> &[u8] {
     x.headers.get(header::HOST).map_or(b"", |host| host.as_bytes())
+}
+
+/// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+pub fn version(x: &Exchange) -> &'static str {
+    match x.version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The upstream group that takes the request: the one that was set, or chosen.
+pub fn upstream(x: &Exchange) -> Option<&str> {
+    x.group.as_deref().or(x.upstream.as_deref())
+}
+
+/// What the placeholder of this name in the route's path stands for.
+pub fn capture<'a>(x: &'a Exchange, name: &[u8]) -> Option<&'a str> {
+    x.captures.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, value)| value.as_str())
 }
 
 /// Sets the method.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 pub use self::crypto::{Crypto, Hash, MOST_CRYPTO, Signature};
-pub use self::http::{HttpAnswer, HttpCall, HttpClient};
+pub use self::http::{HttpAnswer, HttpCall, HttpClient, MOST_AT_ONCE, fetch, together};
 pub use self::metrics::Metrics;
 pub use self::passwords::Passwords;
 pub use self::tokens::{TokenKeys, TokenOptions, Tokens};
@@ -60,6 +60,44 @@ pub const MOST_INPUT: usize = 4 << 20;
 /// [`Error::TooLarge`].
 pub fn input(bytes: &[u8]) -> Result<&[u8]> {
     if bytes.len() > MOST_INPUT { Err(Error::TooLarge(MOST_INPUT as u64)) } else { Ok(bytes) }
+}
+
+/// The most random bytes that a plugin gets at once.
+pub const MOST_RANDOM: usize = 1024;
+
+/// The longest time that a plugin may ask for: a year, in seconds.
+const LONGEST: f64 = 366.0 * 86400.0;
+
+/// Seconds, as plugins have them, as a time.
+///
+/// # Errors
+/// [`Error::Invalid`] for less than nothing, more than a year, and what is no number.
+pub fn seconds(seconds: f64) -> Result<Duration> {
+    match (0.0..=LONGEST).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(Error::invalid(format!("{seconds} is no time in seconds: 0 to {LONGEST} are"))),
+    }
+}
+
+/// An IP address as plugins have it.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn ip_address(text: &str) -> Result<IpAddr> {
+    text.parse().map_err(|_| Error::invalid(format!("\"{text}\" is no IP address")))
+}
+
+/// Random bytes for a plugin.
+///
+/// # Errors
+/// [`Error::TooLarge`] over [`MOST_RANDOM`]; when the system has none.
+pub fn random(crypto: &dyn Crypto, count: usize) -> Result<Vec<u8>> {
+    if count > MOST_RANDOM {
+        return Err(Error::TooLarge(MOST_RANDOM as u64));
+    }
+    let mut bytes = vec![0; count];
+    crypto.random(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A key-value store. Keys have at most 1024 bytes; every namespace has its own.
@@ -164,7 +202,7 @@ pub trait NetworkParser: Debug + Send + Sync {
 }
 
 /// A set of networks.
-pub trait Networks: Debug {
+pub trait Networks: Debug + Send + Sync {
     /// Whether an address is in any of them. IPv4-mapped IPv6 addresses count as IPv4.
     fn contains(&self, ip: IpAddr) -> bool;
 }

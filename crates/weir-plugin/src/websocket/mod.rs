@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 pub use access::{Access, Group};
-pub use relay::{LONGEST_GROUP, MOST_GROUPS, Relay, RelayLimits};
+pub use relay::{LONGEST_GROUP, MOST_GROUPS, Relay, RelayLimits, relay_id};
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

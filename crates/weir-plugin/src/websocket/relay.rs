@@ -14,6 +14,14 @@ pub const LONGEST_GROUP: usize = 128;
 /// The most groups that one relay is in.
 pub const MOST_GROUPS: usize = 64;
 
+/// The id of a relay, as plugins have it.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn relay_id(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| Error::invalid(format!("\"{text}\" is no id of a relay")))
+}
+
 /// A live relay, on whatever worker it runs. What is asked of it happens soon, in the order in which it was asked.
 pub trait Relay: Send + Sync + Debug {
     /// The id of its exchange: unique in this process.

@@ -1,25 +1,29 @@
-//! From a script to a plugin. The only module that names the engines, but for `testing`.
+//! From a script or a component to a plugin. The only module that names the engines, but for `testing`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use weir_core::client::{NoClient, WorkerClient};
 use weir_core::relay::WorkerRelays;
 use weir_lua::{LoadError, LuaPlugin};
-
 use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
 use weir_plugin::{Plugin, Policy};
 use weir_services::{Sample, Shown};
-
-pub use weir_lua::Source;
+use weir_wasm::WasmPlugin;
 
 /// What a plugin is asked to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct What {
     /// Its name in the configuration.
     pub name: String,
-    /// A script, or a folder with `plugin.lua`.
+    /// A script, a folder with `plugin.lua`, or a component.
     pub path: PathBuf,
     /// What it is configured with.
     pub settings: Settings,
@@ -43,10 +47,64 @@ pub struct Loaded {
 pub enum Problem {
     /// A file cannot be read.
     Unreadable(String),
-    /// Something is wrong with the script.
+    /// Something is wrong with the script or the component.
     Script(Vec<Fault>),
     /// Something is wrong with the settings.
     Settings(Vec<settings::Problem>),
+}
+
+/// The files of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A script and the files beside it.
+    Script(weir_lua::Source),
+    /// A component of WebAssembly.
+    Component(Component),
+}
+
+/// A component of WebAssembly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    path: PathBuf,
+    bytes: Bytes,
+}
+
+/// The most bytes of a component.
+const MOST: u64 = 64 << 20;
+
+impl Source {
+    /// All files, with what is in them.
+    pub fn files(&self) -> Vec<(PathBuf, &[u8])> {
+        match self {
+            Source::Script(source) => {
+                let folder = source.folder.as_deref().unwrap_or(Path::new(""));
+                source.files.iter().map(|(name, text)| (folder.join(name), text.as_bytes())).collect()
+            }
+            Source::Component(Component { path, bytes }) => vec![(path.clone(), bytes)],
+        }
+    }
+
+    /// The names of files that are not what they were in another one.
+    pub fn changed(&self, before: &Source) -> Vec<String> {
+        match (self, before) {
+            (Source::Script(is), Source::Script(was)) => {
+                let other = |(name, text): &(&String, &String)| was.files.get(*name) != Some(*text);
+                let mut names: Vec<String> =
+                    is.files.iter().filter(other).map(|(name, _)| name.clone()).collect();
+                names.extend(was.files.keys().filter(|name| !is.files.contains_key(*name)).cloned());
+                names
+            }
+            _ => {
+                let files: BTreeSet<PathBuf> = if self == before {
+                    BTreeSet::new()
+                } else {
+                    self.files().into_iter().map(|(path, _)| path).collect()
+                };
+                let name = |path: &PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+                files.iter().filter_map(name).collect()
+            }
+        }
+    }
 }
 
 /// Something that is wrong with a script.
@@ -100,7 +158,34 @@ pub fn services_apart(kv_memory: u64) -> Services {
 /// # Errors
 /// [`Problem::Unreadable`].
 pub fn read(what: &What) -> Result<Source, Problem> {
-    Source::read(&what.path).map_err(|error| Problem::Unreadable(error.to_string()))
+    let unreadable = |error: io::Error| Problem::Unreadable(error.to_string());
+    match component(&what.path).map_err(|error| {
+        unreadable(io::Error::new(error.kind(), format!("{}: {error}", what.path.display())))
+    })? {
+        Some(component) => Ok(Source::Component(component)),
+        None => weir_lua::Source::read(&what.path).map(Source::Script).map_err(unreadable),
+    }
+}
+
+/// The component that a file is, which is seen by how it begins; a module, too, of which it is then told what is wrong.
+fn component(path: &Path) -> io::Result<Option<Component>> {
+    // What is not there, or is a folder, is told of as a script.
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut begin = Vec::new();
+    (&file).take(8).read_to_end(&mut begin)?;
+    if weir_wasm::Kind::of(&begin).is_none() {
+        return Ok(None);
+    }
+    let mut bytes = begin;
+    (&file).take(MOST).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        let text = format!("a component has at most {MOST} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(Some(Component { path: path.to_owned(), bytes: bytes.into() }))
 }
 
 /// Compiles a plugin and runs it once. May take as long as its `on_load` does.
@@ -108,28 +193,47 @@ pub fn read(what: &What) -> Result<Source, Problem> {
 /// # Errors
 /// See [`Problem`].
 pub fn load(what: What, source: Source, services: Services) -> Result<Loaded, Problem> {
-    let deadline = what.policy.limits.deadline;
-    let (name, copy) = (what.name.clone(), source.clone());
-    let (settings, policy) = (what.settings.clone(), what.policy.clone());
     // In a thread of its own: whoever asks may be in an event loop.
-    let loading = std::thread::spawn(move || -> Result<LuaPlugin, LoadError> {
-        let broken = |error: String| {
-            let fault = weir_lua::Fault { file: copy.main.clone(), line: None, message: error };
-            LoadError::Script(vec![fault])
+    let loading = std::thread::spawn(move || {
+        let plugin = match &source {
+            Source::Script(source) => load_script(&what, source, services)?,
+            Source::Component(component) => load_component(&what, component, services)?,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| broken(format!("no event loop to load it in: {error}")))?;
-        runtime.block_on(async {
-            let late = |_| broken(format!("on_load took longer than its deadline of {deadline:?}"));
-            tokio::time::timeout(deadline, LuaPlugin::load(&name, copy.clone(), settings, policy, services))
-                .await
-                .unwrap_or_else(|elapsed| Err(late(elapsed)))
-        })
+        Ok(Loaded { what, plugin, source })
     });
-    match loading.join() {
-        Ok(Ok(plugin)) => Ok(Loaded { what, plugin: Arc::new(plugin), source }),
-        Ok(Err(LoadError::Settings(problems))) => Err(Problem::Settings(problems)),
-        Ok(Err(LoadError::Script(faults))) => {
+    let broken = |_| Err(Problem::Unreadable("loading it broke off; this is an error of weir".to_owned()));
+    loading.join().unwrap_or_else(broken)
+}
+
+/// Waits for a plugin that loads, for as long as its deadline.
+fn bounded<T, E>(
+    what: &What,
+    loading: impl Future<Output = Result<T, E>>,
+    broken: impl Fn(String) -> E,
+) -> Result<T, E> {
+    let deadline = what.policy.limits.deadline;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| broken(format!("no event loop to load it in: {error}")))?;
+    runtime.block_on(async {
+        let late = |_| broken(format!("on_load took longer than its deadline of {deadline:?}"));
+        tokio::time::timeout(deadline, loading).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
+    })
+}
+
+fn load_script(
+    what: &What,
+    source: &weir_lua::Source,
+    services: Services,
+) -> Result<Arc<dyn Plugin>, Problem> {
+    let broken = |error: String| {
+        LoadError::Script(vec![weir_lua::Fault { file: source.main.clone(), line: None, message: error }])
+    };
+    let (settings, policy) = (what.settings.clone(), what.policy.clone());
+    let loading = LuaPlugin::load(&what.name, source.clone(), settings, policy, services);
+    match bounded(what, loading, broken) {
+        Ok(plugin) => Ok(Arc::new(plugin)),
+        Err(LoadError::Settings(problems)) => Err(Problem::Settings(problems)),
+        Err(LoadError::Script(faults)) => {
             let folder = source.folder.clone().unwrap_or_default();
             let fault = |fault: weir_lua::Fault| Fault {
                 path: folder.join(&fault.file),
@@ -139,6 +243,41 @@ pub fn load(what: What, source: Source, services: Services) -> Result<Loaded, Pr
             };
             Err(Problem::Script(faults.into_iter().map(fault).collect()))
         }
-        Err(_) => Err(Problem::Unreadable("loading it broke off; this is an error of weir".to_owned())),
+    }
+}
+
+fn load_component(
+    what: &What,
+    component: &Component,
+    services: Services,
+) -> Result<Arc<dyn Plugin>, Problem> {
+    let problem = |messages: Vec<String>| {
+        let fault =
+            |message| Fault { path: component.path.clone(), text: String::new(), line: None, message };
+        Problem::Script(messages.into_iter().map(fault).collect())
+    };
+    // Compiling takes as long as it takes; the deadline is the plugin's own.
+    let compiled = weir_wasm::Compiled::new(&what.name, &component.bytes, cache().as_deref());
+    let compiled = compiled.map_err(|error| problem(error.0))?;
+    let loading = WasmPlugin::load(&what.name, compiled, &what.settings, what.policy.clone(), services);
+    match bounded(what, loading, |message| weir_wasm::LoadError(vec![message])) {
+        Ok(plugin) => Ok(Arc::new(plugin)),
+        Err(error) => Err(problem(error.0)),
+    }
+}
+
+/// Where compiled components are kept: where systemd says (`CacheDirectory=`), else where the user's or the system's caches
+/// are. `None` where there is no such place.
+fn cache() -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    if let Some(folder) = folder("CACHE_DIRECTORY") {
+        return Some(folder.join("wasm"));
+    }
+    if let Some(folder) = folder("XDG_CACHE_HOME") {
+        return Some(folder.join("weir/wasm"));
+    }
+    match rustix::process::geteuid().is_root() {
+        true => Some(PathBuf::from("/var/cache/weir/wasm")),
+        false => folder("HOME").map(|home| home.join(".cache/weir/wasm")),
     }
 }

@@ -149,7 +149,7 @@ fn plugins(old: &[Loaded], new: &[Loaded], lines: &mut Vec<String>) {
         let same = plugins.iter().all(|plugin| is_in(plugin, before))
             && before.iter().all(|plugin| is_in(plugin, plugins));
         if let (false, Some(was), Some(is)) = (same, before.first(), plugins.first()) {
-            let files = files(was, is);
+            let files = is.source.changed(&was.source);
             lines.push(match files.as_slice() {
                 _ if plugins.iter().all(|plugin| before.iter().any(|old| old.source == plugin.source)) => {
                     format!("plugin {name}: settings changed")
@@ -162,18 +162,6 @@ fn plugins(old: &[Loaded], new: &[Loaded], lines: &mut Vec<String>) {
     lines.extend(
         old.keys().filter(|name| !new.contains_key(*name)).map(|name| format!("plugin {name}: removed")),
     );
-}
-
-/// Files of a plugin that are not what they were.
-fn files(old: &Loaded, new: &Loaded) -> Vec<String> {
-    let (old, new) = (&old.source.files, &new.source.files);
-    let mut files: Vec<String> = new
-        .iter()
-        .filter(|(name, text)| old.get(*name) != Some(text))
-        .map(|(name, _)| name.clone())
-        .collect();
-    files.extend(old.keys().filter(|name| !new.contains_key(*name)).cloned());
-    files
 }
 
 /// Certificates of listeners and for upstreams.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use weir_core::spec;
 use weir_plugin::message::call::origin;
+use weir_plugin::policy::Isolation;
 use weir_plugin::settings::{Settings, Value};
 use weir_plugin::websocket::LONGEST_GROUP;
 use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
@@ -158,7 +159,7 @@ impl Lower<'_> {
         }
         let source = plugins::read(&what);
         self.note_scripts(&what, source.as_ref().ok());
-        if config.reload.prove >= raw::Prove::Tests {
+        if config.reload.prove >= raw::Prove::Tests && !matches!(source, Ok(Source::Component(_))) {
             self.note_tests(&what);
         }
         let before = self.before;
@@ -189,9 +190,8 @@ impl Lower<'_> {
         let inputs = &mut self.report.inputs;
         match source {
             Some(source) => {
-                let folder = source.folder.as_deref().unwrap_or(Path::new(""));
-                for (name, text) in &source.files {
-                    inputs.file(&folder.join(name), Kind::Script, Some(text.as_bytes()));
+                for (path, bytes) in source.files() {
+                    inputs.file(&path, Kind::Script, Some(bytes));
                 }
             }
             None => inputs.file(&what.path, Kind::Script, None),
@@ -276,6 +276,7 @@ impl Lower<'_> {
                 memory,
                 body,
                 waiting: limits.waiting.max(1) as usize,
+                instances: limits.instances.max(1) as usize,
             },
             on_failure: match raw.on_failure {
                 raw::OnFailure::Closed => OnFailure::Closed,
@@ -283,6 +284,10 @@ impl Lower<'_> {
             },
             grants,
             secrets: weir_plugin::Secrets::default(),
+            isolation: match raw.isolation {
+                raw::Isolation::None => Isolation::None,
+                raw::Isolation::Exchange => Isolation::Exchange,
+            },
         }
     }
 

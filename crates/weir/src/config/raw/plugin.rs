@@ -8,12 +8,12 @@ use serde_json::Value as Json;
 
 use super::{Bytes, Text, Time, kib, secs};
 
-/// A script, and how it is run.
+/// A script or a component, and how it is run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugin {
-    /// The script, or a folder with `plugin.lua`, relative to this file. Default: plugins/NAME.lua or
-    /// plugins/NAME/plugin.lua.
+    /// The script, a folder with `plugin.lua`, or a component of WebAssembly, relative to this file. Default:
+    /// plugins/NAME.lua or plugins/NAME/plugin.lua.
     pub path: Option<String>,
     /// What it is configured with; the plugin says what there is.
     pub settings: BTreeMap<String, Json>,
@@ -23,6 +23,9 @@ pub struct Plugin {
     /// What happens when it fails, to a request or to a connection that it is asked about: "closed" (502, or the end of
     /// the connection) or "open" (as if it were not there).
     pub on_failure: OnFailure,
+    /// What its requests and WebSockets share, of a component: "none" (an instance has many), or "exchange" (each has an
+    /// instance of its own).
+    pub isolation: Isolation,
     /// What it may use.
     pub limits: PluginLimits,
     /// What it may do beyond the request that it is asked about.
@@ -38,6 +41,17 @@ pub enum OnFailure {
     Closed,
     /// It goes on as if the plugin were not there.
     Open,
+}
+
+/// What requests and WebSockets of a component share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance has many.
+    #[default]
+    None,
+    /// Each has an instance of its own.
+    Exchange,
 }
 
 /// What a plugin may use.
@@ -59,6 +73,9 @@ pub struct PluginLimits {
     /// Calls on one worker that wait at the same time.
     #[schemars(range(min = 1))]
     pub waiting: u32,
+    /// Instances of a component on each worker, which run one call at a time: there are more while all are busy.
+    #[schemars(range(min = 1))]
+    pub instances: u32,
 }
 
 impl Default for PluginLimits {
@@ -72,6 +89,7 @@ impl Default for PluginLimits {
             memory: kib(64 << 10),
             body: kib(1 << 10),
             waiting: 1000,
+            instances: 64,
         }
     }
 }

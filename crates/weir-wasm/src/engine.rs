@@ -1,0 +1,122 @@
+//! The engine, which all plugins of the process share: how components are compiled, and where their instances live.
+
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::bindings::imported;
+use crate::host::Data;
+use crate::limits::{MOST_ELEMENTS, MOST_INSTANCES, MOST_MEMORIES};
+use crate::ticker;
+
+/// The most instances of plugins in the process: for each of them addresses of its memory are set apart, and nothing else.
+const MOST: u32 = 1000;
+/// Bytes of stack that a guest may have.
+const STACK: usize = 512 << 10;
+/// Bytes of stack of a call, with the host's functions on it.
+const CALL_STACK: usize = 1 << 20;
+
+/// The engine, and what every guest can import.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Data>,
+}
+
+/// The engine of the process, made on first use.
+///
+/// # Errors
+/// When the machine has not what it needs.
+pub(crate) fn shared() -> Result<&'static Shared, String> {
+    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
+    let made = SHARED.get_or_init(|| {
+        let shared = make().map_err(|error| format!("WebAssembly cannot run here: {error:#}"))?;
+        ticker::start(&shared.engine).map_err(|error| format!("no thread to watch WebAssembly: {error}"))?;
+        Ok(shared)
+    });
+    made.as_ref().map_err(String::clone)
+}
+
+fn make() -> wasmtime::Result<Shared> {
+    let engine = match Engine::new(&config(true)) {
+        Ok(engine) => engine,
+        Err(error) => {
+            tracing::warn!("no pool for instances of WebAssembly, which start slower without: {error:#}");
+            Engine::new(&config(false))?
+        }
+    };
+    let linker = linker(&engine)?;
+    Ok(Shared { engine, linker })
+}
+
+fn config(pooled: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(STACK)
+        .async_stack_size(CALL_STACK)
+        .memory_init_cow(true)
+        .cranelift_opt_level(OptLevel::Speed);
+    if pooled {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(MOST)
+            .total_core_instances(MOST * 10)
+            .total_memories(MOST)
+            .total_tables(MOST * 2)
+            .total_stacks(MOST)
+            .max_core_instances_per_component(MOST_INSTANCES)
+            .max_memories_per_component(MOST_MEMORIES)
+            .max_tables_per_component(MOST_MEMORIES)
+            .max_tables_per_module(MOST_MEMORIES)
+            .table_elements(MOST_ELEMENTS);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Data>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    let l = &mut linker;
+    imported::types::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::message::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::websocket::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::log::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::kv::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::secrets::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::codec::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::crypto::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::password::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::jwt::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::metrics::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::regex::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::ip::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::time::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::http::add_to_linker::<Data, Data>(l, |data| data)?;
+    imported::timer::add_to_linker::<Data, Data>(l, |data| data)?;
+    Ok(linker)
+}
+
+/// What a compiled component is good for: these bytes, this engine.
+pub(crate) fn key(engine: &Engine, component: &[u8]) -> String {
+    struct Into<'a>(&'a mut Sha256);
+
+    impl Hasher for Into<'_> {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+
+    let mut digest = Sha256::new();
+    digest.update(component);
+    // Of wasmtime's version, the processor, and the configuration.
+    engine.precompile_compatibility_hash().hash(&mut Into(&mut digest));
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
