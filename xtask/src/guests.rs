@@ -17,7 +17,12 @@ const MANIFEST: &str = "plugins/Cargo.toml";
 /// Debian's own Rust, whose packages have what the target needs.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"];
+/// A link to the linker of the package of its name: `lld-22`.
+const DEBIAN_LINKER: &str = "/usr/bin/rust-lld";
+/// What must be there when they are.
+const DEBIAN_FILES: [&str; 4] =
+    [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_LINKER, "/usr/lib/rustlib/src/rust/library"];
 
 /// What builds for the target.
 enum Toolchain {
@@ -30,7 +35,7 @@ enum Toolchain {
 /// Builds all of them.
 pub(crate) fn build() -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let mut build = toolchain.cargo()?;
+    let mut build = toolchain.cargo();
     build.args(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", TARGET]);
     build.arg("--target-dir").arg(target().join("guests-build"));
     build.arg("--message-format=json-render-diagnostics");
@@ -73,12 +78,11 @@ impl Toolchain {
         } else {
             tried.push("there is no rustup".to_owned());
         }
-        if !debian_is_installed() && installed("apt-get") {
-            let mut install = command("apt-get");
-            install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y"]).args(DEBIAN_PACKAGES);
-            if let Err(error) = process::run(&mut install) {
-                tried.push(error.to_string());
-            }
+        if !debian_is_installed()
+            && installed("apt-get")
+            && let Err(error) = install_debian()
+        {
+            tried.push(error.to_string());
         }
         if debian_is_installed() {
             return Ok(Toolchain::Debian);
@@ -91,19 +95,17 @@ impl Toolchain {
     }
 
     /// The cargo that builds for the target.
-    fn cargo(&self) -> Result<Command> {
-        Ok(match self {
+    fn cargo(&self) -> Command {
+        match self {
             Toolchain::Own => cargo(),
             Toolchain::Debian => {
                 let mut cargo = command(DEBIAN_CARGO);
                 // What builds for the target is not stable in it. Rustup must not choose another one.
                 cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC).env_remove("RUSTUP_TOOLCHAIN");
-                if let Some(linker) = linker()? {
-                    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-                }
+                cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
                 cargo
             }
-        })
+        }
     }
 }
 
@@ -116,30 +118,26 @@ fn target_is_installed() -> bool {
     fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
 }
 
+/// Installs Debian's Rust, and the linker that it points to.
+fn install_debian() -> Result<()> {
+    let install = |packages: &[&str]| {
+        let mut install = command("apt-get");
+        process::run(install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y"]).args(packages))
+    };
+    install(&DEBIAN_PACKAGES)?;
+    match fs::read_link(DEBIAN_LINKER).ok().as_ref().and_then(|link| link.file_name()?.to_str()) {
+        Some(package) if !Path::new(DEBIAN_LINKER).exists() => install(&[package]),
+        _ => Ok(()),
+    }
+}
+
 fn debian_is_installed() -> bool {
-    let source = Path::new("/usr/src").read_dir();
-    let source = source.into_iter().flatten().flatten();
-    Path::new(DEBIAN_RUSTC).is_file()
-        && Path::new(DEBIAN_CARGO).is_file()
-        && source.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("rustc-"))
+    DEBIAN_FILES.iter().all(|file| Path::new(file).exists())
 }
 
 /// The compiler that builds weir.
 fn rustc() -> Command {
     command(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()))
-}
-
-/// A linker for WebAssembly, of either toolchain; none: the compiler's default.
-fn linker() -> Result<Option<PathBuf>> {
-    for mut rustc in [command(DEBIAN_RUSTC), rustc()] {
-        let sysroot = process::output(rustc.args(["--print", "sysroot"]))?;
-        let host = Path::new("lib/rustlib").join(format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
-        let linker = Path::new(String::from_utf8_lossy(&sysroot).trim()).join(host).join("bin/rust-lld");
-        if linker.is_file() {
-            return Ok(Some(linker));
-        }
-    }
-    Ok(None)
 }
 
 /// The modules of what cargo says that it has built, in the order of their names.
