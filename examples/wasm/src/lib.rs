@@ -1,4 +1,4 @@
-//! Refuses paths, and adds a field to every response: see `docs/wasm.md`.
+//! Refuses paths, and adds a field to every response.
 
 use serde::Deserialize;
 use weir_guest::prelude::*;
