@@ -1,9 +1,10 @@
 //! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`,
-//! `cargo xtask soak`, `cargo xtask autobahn`.
+//! `cargo xtask soak`, `cargo xtask autobahn`, `cargo xtask guests`.
 
 mod autobahn;
 mod fuzz;
 mod graph;
+mod guests;
 mod process;
 mod setup;
 mod soak;
@@ -36,6 +37,8 @@ enum Task {
     Graph,
     /// Write the definitions for editors and the reference of the Lua API anew
     Types,
+    /// Build the plugins in Rust (plugins, examples and those of tests) as components: target/guests
+    Guests,
     /// Feed the parsers random input (needs cargo-fuzz)
     Fuzz {
         /// Targets; all, where none is named
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Graph => graph::check(),
         Task::Types => types::write(),
+        Task::Guests => guests::build(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
         Task::Soak { arguments } => soak::soak(&arguments),

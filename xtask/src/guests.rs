@@ -1,0 +1,194 @@
+//! `cargo xtask guests`: the plugins of the repository that are written in Rust, as WebAssembly components in
+//! `target/guests`. They are a workspace of their own (`plugins/Cargo.toml`); nothing of what is built is committed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use wit_component::ComponentEncoder;
+
+use crate::process::{self, cargo, command, installed, target};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const MANIFEST: &str = "plugins/Cargo.toml";
+
+/// Debian's own Rust, whose packages have what the target needs.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"];
+/// A link to the linker of the package of its name: `lld-22`.
+const DEBIAN_LINKER: &str = "/usr/bin/rust-lld";
+/// What must be there when they are.
+const DEBIAN_FILES: [&str; 4] =
+    [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_LINKER, "/usr/lib/rustlib/src/rust/library"];
+
+/// What builds for the target.
+enum Toolchain {
+    /// The one that builds weir.
+    Own,
+    /// Debian's, which builds the standard library first.
+    Debian,
+}
+
+/// Builds all of them.
+pub(crate) fn build() -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let mut build = toolchain.cargo();
+    build.args(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", TARGET]);
+    build.arg("--target-dir").arg(target().join("guests-build"));
+    build.arg("--message-format=json-render-diagnostics");
+    if let Toolchain::Debian = toolchain {
+        build.args(["-Z", "build-std=std,panic_abort"]);
+    }
+    println!("building the guests for {TARGET}");
+    let modules = modules(&process::output(&mut build)?);
+    if modules.is_empty() {
+        bail!("{MANIFEST} has no member of the kind cdylib");
+    }
+    let folder = target().join("guests");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for module in modules {
+        let component = folder.join(module.file_name().context("a module without a name")?);
+        let size = componentize(&module, &component)
+            .with_context(|| format!("cannot make a component of {}", module.display()))?;
+        println!(
+            "{:>9} bytes  {}",
+            size,
+            component.strip_prefix(process::root()).unwrap_or(&component).display()
+        );
+    }
+    Ok(())
+}
+
+impl Toolchain {
+    /// What is there, or can be installed.
+    fn find() -> Result<Toolchain> {
+        if target_is_installed() {
+            return Ok(Toolchain::Own);
+        }
+        let mut tried = Vec::new();
+        if installed("rustup") {
+            match process::run(command("rustup").args(["target", "add", TARGET])) {
+                Ok(()) if target_is_installed() => return Ok(Toolchain::Own),
+                Ok(()) => tried.push("rustup has added the target to another toolchain".to_owned()),
+                Err(error) => tried.push(error.to_string()),
+            }
+        } else {
+            tried.push("there is no rustup".to_owned());
+        }
+        if !debian_is_installed()
+            && installed("apt-get")
+            && let Err(error) = install_debian()
+        {
+            tried.push(error.to_string());
+        }
+        if debian_is_installed() {
+            return Ok(Toolchain::Debian);
+        }
+        bail!(
+            "there is no Rust for {TARGET} ({}): run `rustup target add {TARGET}`, or install {} (Debian)",
+            tried.join("; "),
+            DEBIAN_PACKAGES.join(", ")
+        );
+    }
+
+    /// The cargo that builds for the target.
+    fn cargo(&self) -> Command {
+        match self {
+            Toolchain::Own => cargo(),
+            Toolchain::Debian => {
+                let mut cargo = command(DEBIAN_CARGO);
+                // What builds for the target is not stable in it. Rustup must not choose another one.
+                cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC).env_remove("RUSTUP_TOOLCHAIN");
+                cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
+                cargo
+            }
+        }
+    }
+}
+
+/// Whether the toolchain that builds weir has the target's standard library.
+fn target_is_installed() -> bool {
+    let Ok(folder) = process::output(rustc().args(["--print", "target-libdir", "--target", TARGET])) else {
+        return false;
+    };
+    let folder = PathBuf::from(String::from_utf8_lossy(&folder).trim());
+    fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
+}
+
+/// Installs Debian's Rust, and the linker that it points to.
+fn install_debian() -> Result<()> {
+    let install = |packages: &[&str]| {
+        let mut install = command("apt-get");
+        process::run(install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y"]).args(packages))
+    };
+    install(&DEBIAN_PACKAGES)?;
+    match fs::read_link(DEBIAN_LINKER).ok().as_ref().and_then(|link| link.file_name()?.to_str()) {
+        Some(package) if !Path::new(DEBIAN_LINKER).exists() => install(&[package]),
+        _ => Ok(()),
+    }
+}
+
+fn debian_is_installed() -> bool {
+    DEBIAN_FILES.iter().all(|file| Path::new(file).exists())
+}
+
+/// The compiler that builds weir.
+fn rustc() -> Command {
+    command(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()))
+}
+
+/// The modules of what cargo says that it has built, in the order of their names.
+fn modules(messages: &[u8]) -> Vec<PathBuf> {
+    let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let mut modules: Vec<PathBuf> = messages
+        .filter(|message: &Value| message["reason"] == "compiler-artifact")
+        .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    modules.sort();
+    modules
+}
+
+/// Writes the component of a module, whole or not at all. Its size.
+fn componentize(module: &Path, component: &Path) -> Result<usize> {
+    let mut encoder = ComponentEncoder::default();
+    let bytes = encoder.validate(true).module(&fs::read(module)?)?.encode()?;
+    let written = component.with_extension("part");
+    fs::write(&written, &bytes)?;
+    fs::rename(&written, component)?;
+    Ok(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_found_in_what_cargo_says() {
+        let messages = br#"{"reason":"compiler-artifact","filenames":["/t/deps/libserde.rlib"]}
+{"reason":"compiler-artifact","filenames":["/t/release/second.wasm"]}
+not JSON
+{"reason":"compiler-message","filenames":["/t/release/other.wasm"]}
+{"reason":"compiler-artifact","filenames":["/t/release/first.wasm","/t/release/first.d"]}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(
+            modules(messages),
+            [Path::new("/t/release/first.wasm"), Path::new("/t/release/second.wasm")]
+        );
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused_and_nothing_is_written() {
+        let folder = std::env::temp_dir().join(format!("weir-xtask-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (module, component) = (folder.join("module.wasm"), folder.join("component.wasm"));
+        fs::write(&module, b"not wasm").expect("written");
+        componentize(&module, &component).expect_err("no module");
+        assert!(!component.exists());
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}
