@@ -52,6 +52,15 @@ pub fn node(folder: &Path) -> Command {
     command
 }
 
+/// A component that `cargo xtask guests` has made.
+pub fn guest(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let target = test.ancestors().nth(3).expect("tests lie in target/PROFILE/deps");
+    let path = target.join("guests").join(name).with_extension("wasm");
+    assert!(path.exists(), "{} is not there: run `cargo xtask guests`", path.display());
+    path
+}
+
 /// Where `cargo xtask setup` puts what is not part of the repository.
 pub fn cache() -> PathBuf {
     root().join("tests/.cache")

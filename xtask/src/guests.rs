@@ -62,6 +62,28 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// Format, lints and tests of all of them, without WebAssembly; then builds them.
+pub(crate) fn check() -> Result<()> {
+    let folder = target().join("guests-test");
+    let cargo = || {
+        let mut cargo = cargo();
+        cargo.current_dir(process::root().join("plugins")).env("CARGO_TARGET_DIR", &folder);
+        cargo
+    };
+    process::run(cargo().args(["fmt", "--all", "--check"]))?;
+    process::run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    process::run(cargo().args(["test", "--workspace", "--locked", "--quiet"]))?;
+    build()
+}
+
 impl Toolchain {
     /// What is there, or can be installed.
     fn find() -> Result<Toolchain> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::process::{cargo, installed, run, target};
-use crate::{graph, setup};
+use crate::{graph, guests, setup};
 
 /// Tells the end-to-end tests to run the long suites whole.
 const FULL: &str = "WEIR_FULL";
@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
             "--document-private-items",
         ]))
     }),
+    ("plugins in Rust", |_| guests::check()),
     ("unit and integration tests", |_| run(tests().args(["--workspace", "--exclude", "weir-tests"]))),
     ("tests in documentation", |_| run(cargo().args(["test", "--doc", "--workspace", "--locked"]))),
     ("tools of the end-to-end tests", |_| setup::run()),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep};
 use wasmtime::component::ResourceAny;
+use weir_plugin::websocket::Watch;
 
 use crate::calls::{Call, Live, Outcome, why};
 use crate::host::message::MOST_EXCHANGES;
@@ -104,6 +105,8 @@ pub(crate) struct Bound {
     pub(crate) number: u32,
     /// What the guest keeps of it.
     pub(crate) resource: Cell<Option<ResourceAny>>,
+    /// What it wants to see of its relay, where it has said so.
+    pub(crate) watch: Rc<Cell<Option<Watch>>>,
 }
 
 /// A call that has begun.
@@ -474,7 +477,7 @@ impl Bound {
     pub(crate) fn new(guest: Rc<Guest>, id: u64) -> Rc<Bound> {
         guest.exchanges.set(guest.exchanges.get() + 1);
         let number = guest.number();
-        Rc::new(Bound { guest, id, number, resource: Cell::default() })
+        Rc::new(Bound { guest, id, number, resource: Cell::default(), watch: Rc::default() })
     }
 }
 

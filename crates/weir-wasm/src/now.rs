@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use weir_plugin::error::{Error, Result};
+use weir_plugin::websocket::Watch;
 use weir_plugin::{Connection, Exchange, Slot, WebSocket};
 
 /// What a call is for.
@@ -20,6 +21,8 @@ pub(crate) struct For {
     pub(crate) number: u32,
     /// The relay that it is about.
     pub(crate) ws: Option<Rc<WebSocket>>,
+    /// Where it says what it wants to see of that relay from now on.
+    pub(crate) watch: Option<Rc<Cell<Option<Watch>>>>,
     /// The id of the request that it is about, where that is not lent.
     pub(crate) request_id: Option<Rc<HeaderValue>>,
 }
@@ -159,6 +162,12 @@ impl Now {
     /// The relay that the call is about.
     pub(crate) fn ws(&self) -> Option<Rc<WebSocket>> {
         self.what.borrow().ws.clone()
+    }
+
+    /// From now on this is what the plugin wants to see of its relay. False where the call is about none.
+    pub(crate) fn watch(&self, watch: Watch) -> bool {
+        let what = self.what.borrow();
+        what.watch.as_ref().map(|place| place.set(Some(watch))).is_some()
     }
 
     /// What log lines are told with: the id of the request, and the connection's where there is no request.

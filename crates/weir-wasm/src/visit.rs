@@ -54,8 +54,13 @@ impl WasmVisit {
             Err(message) => return Step::Done(convert(Err(message))),
         };
         let loan = self.slot.lend(exchange);
-        let what =
-            For { slot: Some(self.slot.clone()), number: bound.number, ws: ws.cloned(), ..For::default() };
+        let what = For {
+            slot: Some(self.slot.clone()),
+            number: bound.number,
+            ws: ws.cloned(),
+            watch: ws.map(|_| bound.watch.clone()),
+            ..For::default()
+        };
         let guest = bound.guest.clone();
         match guest.call(Job { call, what, bound: Some(bound) }) {
             Called::Done(returned) => Step::Done(convert(returned)),
@@ -182,7 +187,8 @@ struct WasmTalk {
 
 impl WasmTalk {
     fn call(&self, of: Call) -> Called {
-        call(&self.bound, of, For { ws: Some(self.ws.clone()), ..For::default() })
+        let watch = self.bound.as_ref().ok().map(|bound| bound.watch.clone());
+        call(&self.bound, of, For { ws: Some(self.ws.clone()), watch, ..For::default() })
     }
 }
 
@@ -199,6 +205,10 @@ impl Talk for WasmTalk {
             return Step::Done(FrameVerdict::Forward);
         }
         step(self.call(Call::Message(convert::frame(message))), returned::frame)
+    }
+
+    fn changed(&self) -> Option<Watch> {
+        self.bound.as_ref().ok()?.watch.take()
     }
 
     fn on_close(&self, closed: Closed) -> Step<'static, Result<(), String>> {

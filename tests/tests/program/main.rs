@@ -20,6 +20,7 @@ mod stop;
 mod supervised;
 mod timers;
 mod upgrade;
+mod wasm;
 mod websockets;
 
 use std::net::SocketAddr;

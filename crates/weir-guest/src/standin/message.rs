@@ -424,6 +424,12 @@ impl Request {
         "HTTP/1.1".to_owned()
     }
 
+    /// Whether the field `Upgrade` asks for a WebSocket.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.headers().get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+    }
+
     /// The client's address.
     #[must_use]
     pub fn client_ip(&self) -> Option<String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::Error;
-use crate::bindings::weir::plugin::types::{Direction, Opcode};
+use crate::bindings::weir::plugin::types::{Direction, Opcode, Watch};
 pub use crate::bindings::weir::plugin::websocket::RelayLimits;
 use crate::standin::world;
 
@@ -24,6 +24,7 @@ struct State {
     closed: Option<(u16, String)>,
     groups: BTreeSet<String>,
     limits: Option<RelayLimits>,
+    watch: Option<Watch>,
 }
 
 impl Relay {
@@ -127,6 +128,18 @@ impl Relay {
     /// Takes it out of a group. Whether it was in.
     pub fn leave(&self, group: &str) -> Result<bool, Error> {
         Ok(self.0.borrow_mut().groups.remove(group))
+    }
+
+    /// What the plugin wants to see of this relay from now on.
+    pub fn watch(&self, watch: Watch) -> Result<(), Error> {
+        self.0.borrow_mut().watch = Some(watch);
+        Ok(())
+    }
+
+    /// What it has said that it wants to see, if it has. Only off WebAssembly.
+    #[must_use]
+    pub fn watched(&self) -> Option<Watch> {
+        self.0.borrow().watch
     }
 
     /// Sets bounds of this relay.

@@ -333,6 +333,10 @@ impl wit::HostRequest for Data {
         read(&of, "request", |x| message::version(x).to_owned())
     }
 
+    fn is_websocket(&mut self, of: Resource<Request>) -> Answer<bool> {
+        read(&of, "request", |x| x.is_websocket)
+    }
+
     fn client_ip(&mut self, of: Resource<Request>) -> Answer<Option<String>> {
         read(&of, "request", |x| x.client.map(|ip| ip.to_string()))
     }

@@ -10,8 +10,8 @@ use weir_plugin::services::seconds;
 use weir_plugin::websocket::{CloseReason, Group as Members, Relay as Live, RelayLimits, relay_id};
 
 use super::Data;
-use super::convert::{direction, error, opcode};
-use crate::bindings::imported::types::{Direction, Error as WitError, Opcode};
+use super::convert::{direction, error, opcode, watch};
+use crate::bindings::imported::types::{Direction, Error as WitError, Opcode, Watch};
 use crate::bindings::imported::websocket as wit;
 use crate::now::current;
 
@@ -104,6 +104,13 @@ impl wit::HostRelay for Data {
     fn leave(&mut self, of: Resource<Relay>, group: String) -> Try<bool> {
         let live = self.live(&of)?;
         Ok(self.access.check(&group).map(|()| live.leave(&group)).map_err(error))
+    }
+
+    fn watch(&mut self, of: Resource<Relay>, watched: Watch) -> Try<()> {
+        if of.rep() == OWN && current(|now| Ok(now.watch(watch(watched)))).unwrap_or(false) {
+            return Ok(Ok(()));
+        }
+        Ok(Err(error(Error::denied("only a relay of the hook's own can be watched, not one that was found"))))
     }
 
     fn limit(&mut self, of: Resource<Relay>, given: wit::RelayLimits) -> Try<()> {

@@ -31,6 +31,7 @@ use steps::{Say, Step, bytes_value};
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// By the hook's name in the WIT package's flags, and `load`, `save`.
+    #[serde(default)]
     hooks: BTreeMap<String, Vec<Step>>,
     /// Seconds.
     #[serde(default)]
