@@ -54,11 +54,15 @@ pub fn node(folder: &Path) -> Command {
 
 /// A component that `cargo xtask guests` has made.
 pub fn guest(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(3).expect("tests lie in target/PROFILE/deps");
-    let path = target.join("guests").join(name).with_extension("wasm");
+    let path = target().join("guests").join(name).with_extension("wasm");
     assert!(path.exists(), "{} is not there: run `cargo xtask guests`", path.display());
     path
+}
+
+/// The target folder that the test was built in.
+pub fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    test.ancestors().nth(3).expect("tests lie in target/PROFILE/deps").to_owned()
 }
 
 /// Where `cargo xtask setup` puts what is not part of the repository.

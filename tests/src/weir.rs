@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::PATIENCE;
 use crate::process::{self, Output, Process};
+use crate::tools;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -54,6 +55,8 @@ pub fn command_at(binary: &Path, arguments: &[&str]) -> Command {
     // Admin sockets of what tests start are where no other weir looks.
     static RUNTIME: OnceLock<TempDir> = OnceLock::new();
     command.env("XDG_RUNTIME_DIR", RUNTIME.get_or_init(folder).path());
+    // What is compiled for one test is there for the next.
+    command.env("XDG_CACHE_HOME", tools::target().join("compiled"));
     command
 }
 

@@ -13,6 +13,7 @@ mod reload;
 mod scripts;
 mod shipped;
 mod shipped_auth;
+mod shipped_wasm;
 mod shipped_websocket;
 mod sockets;
 mod start;

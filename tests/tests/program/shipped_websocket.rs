@@ -148,7 +148,7 @@ fn ws_redact() {
 #[test]
 fn ws_json_router() {
     let folder = weir::folder();
-    let path = weir::root().join("plugins/ws-json-router");
+    let path = weir::root().join("plugins").join("ws-json-router");
     let mut weir = Weir::start(&format!(
         "[[listeners]]
             name = \"web\"

@@ -11,12 +11,13 @@ use weir_tests::{PATIENCE, RawClient, Weir, tools, weir};
 use crate::shipped::ask;
 
 /// A proxy whose only route has the guest of this name, with these settings (TOML, inline).
-fn start(guest: &str, settings: &str, more: &str) -> Weir {
+pub(crate) fn start(guest: &str, settings: &str, more: &str) -> Weir {
     Weir::start(&config(&tools::guest(guest).display().to_string(), settings, more))
 }
 
 /// What the guest that does what its settings say imports.
-const GRANTS: &str = "grants = { groups = [\"*\"], relays = [\"all\"], kv = [\"shared\"], upstreams = [\"app\"] }
+const GRANTS: &str =
+    "grants = { groups = [\"*\"], relays = [\"all\"], kv = [\"shared\"], upstreams = [\"app\"] }
         secrets = { one = \"file:weir.toml\" }";
 
 fn config(path: &str, settings: &str, more: &str) -> String {
