@@ -6,7 +6,7 @@ use weir_tests::process::Process;
 use weir_tests::weir;
 
 /// The least tests that each plugin that comes with weir has.
-const SHIPPED: [(&str, usize); 13] = [
+const SHIPPED: [(&str, usize); 14] = [
     ("basic-auth", 6),
     ("body-rewrite", 6),
     ("canary", 9),
@@ -20,6 +20,7 @@ const SHIPPED: [(&str, usize); 13] = [
     ("mirror", 7),
     ("rate-limit", 10),
     ("security-headers", 7),
+    ("ws-json-router", 7),
 ];
 
 #[test]
