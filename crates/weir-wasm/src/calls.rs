@@ -21,7 +21,7 @@ use crate::plugin::Inner;
 /// What runs once, when a guest starts, may take so many times the budget of a hook.
 const LOAD: u32 = 50;
 /// The most things of the component model that a guest holds at once: handles to requests, headers and the like.
-const MOST_HANDLES: usize = 100_000;
+pub(crate) const MOST_HANDLES: usize = 100_000;
 /// The most functions of a trap's way that are told.
 const MOST_FRAMES: usize = 5;
 

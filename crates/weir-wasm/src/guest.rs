@@ -18,14 +18,17 @@ use tokio::time::{Sleep, sleep};
 use wasmtime::component::ResourceAny;
 use weir_plugin::websocket::Watch;
 
-use crate::calls::{Call, Live, Outcome, why};
+use crate::calls::{Call, Live, MOST_HANDLES, Outcome, why};
 use crate::host::message::MOST_EXCHANGES;
 use crate::instance::Common;
-use crate::now::{For, Now, Running};
+use crate::now::{For, Now, Running, is_running};
 use crate::ticker::Turn;
 
 /// How much longer than its deadline a call may take to come to its end, once its waits have ended.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// The most exchanges that are bound to a guest at once: each is a handle of its store.
+const MOST_BOUND: usize = MOST_HANDLES / 2;
 
 /// What a call comes to, or why it failed.
 pub(crate) type Returned = Result<Outcome, String>;
@@ -156,7 +159,8 @@ impl Guest {
 
     /// Whether it takes new exchanges.
     pub(crate) fn is_open(&self) -> bool {
-        !self.is_lost() && !self.mailbox.full.get() && self.last_number.get() < MOST_EXCHANGES - 1
+        let has_room = self.exchanges.get() < MOST_BOUND && self.last_number.get() < MOST_EXCHANGES - 1;
+        !self.is_lost() && !self.mailbox.full.get() && has_room
     }
 
     /// Whether nothing runs or waits on it.
@@ -188,7 +192,9 @@ impl Guest {
             return Called::Done(Err(ended(why)));
         }
         let is_idle = self.is_idle();
-        if is_idle {
+        // What a guest's call has polled may begin one of another guest, which has its turn afterwards.
+        let is_nested = is_running();
+        if is_idle && !is_nested {
             self.mailbox.push(job, None);
             self.poll_once();
             if let Some(returned) = self.mailbox.returned.take() {
@@ -199,12 +205,14 @@ impl Guest {
             return Called::Wait(Wait { guest: self.clone(), ticket });
         }
         let most = self.common.inner.policy.limits.waiting;
-        if self.mailbox.queue.borrow().len() >= most {
+        if self.mailbox.waiting() >= most {
             return Called::Done(Err(format!("{most} calls wait for its instance already")));
         }
         let ticket = Rc::<Ticket>::default();
         self.mailbox.push(job, Some(ticket.clone()));
-        if self.mailbox.stage.get() == Stage::Fresh {
+        if is_nested {
+            self.mailbox.wake();
+        } else if self.mailbox.stage.get() == Stage::Fresh {
             self.poll_once();
             if let Some(returned) = ticket.returned.take() {
                 return Called::Done(returned);
@@ -220,8 +228,9 @@ impl Guest {
         }
         let is_idle = self.is_idle();
         self.mailbox.push(Job { call, what: For::default(), bound: None }, Some(Rc::default()));
-        if is_idle {
-            self.poll_once();
+        match is_idle && !is_running() {
+            true => self.poll_once(),
+            false => self.mailbox.wake(),
         }
     }
 
@@ -279,6 +288,9 @@ impl Guest {
             None => *mailbox.returned.borrow_mut() = Some(Err(why.clone())),
         }
         let has_started = mailbox.serial.get() > 1;
+        if !has_started {
+            self.common.failed.set(Some(Instant::now()));
+        }
         let others = if has_started { ended(&why) } else { why };
         // Dropped when all are told: with it go exchanges.
         let queue = mailbox.queue.take();
@@ -330,7 +342,10 @@ async fn own(common: Rc<Common>, mailbox: Rc<Mailbox>) -> String {
     mailbox.begin(None);
     let timers = Some(&common.timers);
     let (mut live, _) = match Live::start(&common.inner, &mailbox.now, timers).await {
-        Ok(started) => started,
+        Ok(started) => {
+            common.failed.set(None);
+            started
+        }
         Err(why) => {
             common.failed.set(Some(Instant::now()));
             return why;
@@ -394,6 +409,11 @@ fn task(guest: Weak<Guest>) -> impl Future<Output = ()> {
 impl Mailbox {
     fn push(&self, job: Job, ticket: Option<Rc<Ticket>>) {
         self.queue.borrow_mut().push_back(Queued { job, ticket });
+    }
+
+    /// How many calls wait, but for those that end exchanges.
+    fn waiting(&self) -> usize {
+        self.queue.borrow().iter().filter(|queued| !matches!(queued.job.call, Call::End(_))).count()
     }
 
     /// The next call that somebody waits for.

@@ -35,6 +35,8 @@ pub(crate) struct WasmInstance {
     pub(crate) common: Rc<Common>,
     /// Those that take exchanges.
     guests: RefCell<Vec<Rc<Guest>>>,
+    /// The one for what belongs to no exchange, so that no exchange waits for that.
+    background: RefCell<Option<Rc<Guest>>>,
 }
 
 impl WasmInstance {
@@ -45,7 +47,11 @@ impl WasmInstance {
     pub(crate) async fn start(inner: Arc<Inner>) -> Result<Rc<dyn Instance>, PluginError> {
         let timers = Rc::new(Timers::new(inner.services.clock.clone()));
         let common = Common { inner, timers, guests: Cell::new(0), failed: Cell::new(None) };
-        let this = WasmInstance { common: Rc::new(common), guests: RefCell::default() };
+        let this = WasmInstance {
+            common: Rc::new(common),
+            guests: RefCell::default(),
+            background: RefCell::default(),
+        };
         let guest = this.grow();
         let started = match guest.call(Job { call: Call::Start, what: For::default(), bound: None }) {
             Called::Done(returned) => returned,
@@ -76,6 +82,9 @@ impl WasmInstance {
                 return Err(format!(
                     "{most} exchanges have an instance each: `limits.instances` allows no more"
                 ));
+            }
+            if self.has_failed() {
+                return Err("its last instance did not start: it is tried again in a moment".to_owned());
             }
             return Ok(Bound::new(Guest::new(&self.common), id));
         }
@@ -116,9 +125,8 @@ impl WasmInstance {
 
     /// The guest for what belongs to no exchange.
     fn background(&self) -> Rc<Guest> {
-        self.tidy();
-        let first = self.guests.borrow().first().cloned();
-        first.unwrap_or_else(|| self.grow())
+        let known = self.background.borrow().as_ref().filter(|guest| guest.is_open()).cloned();
+        known.unwrap_or_else(|| self.background.borrow_mut().insert(Guest::new(&self.common)).clone())
     }
 
     fn beside(&self, call: Call) -> Step<'static, Result<(), String>> {

@@ -58,10 +58,16 @@ thread_local! {
 /// # Errors
 /// [`Error::Failed`] where there is none, which would be an error of weir.
 pub(crate) fn current<T>(f: impl FnOnce(&Now) -> Result<T>) -> Result<T> {
-    CURRENT.with_borrow(|current| match current {
-        Some(now) => f(now),
+    // Not borrowed meanwhile: what `f` polls may have others run.
+    match CURRENT.with_borrow(Clone::clone) {
+        Some(now) => f(&now),
         None => Err(Error::Failed("no call of a plugin runs".to_owned())),
-    })
+    }
+}
+
+/// Whether a call runs on this thread.
+pub(crate) fn is_running() -> bool {
+    CURRENT.with_borrow(Option::is_some)
 }
 
 /// A call runs, while this lives.

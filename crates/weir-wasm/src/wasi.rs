@@ -13,6 +13,8 @@ use crate::host::log;
 
 /// The longest line; one that is longer is cut into several.
 const LONGEST: usize = 4096;
+/// Random bytes at once: they are made within one call of the host.
+const MOST_RANDOM: u64 = 64 << 10;
 /// What is left over of a plugin's line that has not ended.
 type Rest = Arc<Mutex<Vec<u8>>>;
 
@@ -24,6 +26,7 @@ pub(crate) fn context(plugin: &Arc<str>) -> WasiCtx {
         .stderr(output(tracing::Level::WARN))
         .allow_tcp(false)
         .allow_udp(false)
+        .max_random_size(MOST_RANDOM)
         .build()
 }
 

@@ -128,7 +128,8 @@ fn timers_and_ticks_run_in_the_background() {
         assert!(timers.next_due().is_some());
         assert!(timers.cancel("later"));
         assert_eq!(instance.on_timer("later".to_owned()).finish().await, Ok(()));
-        assert_eq!(answered(&instance).await, "1");
+        // Exchanges have another instance, which never waits for it.
+        assert_eq!(answered(&instance).await, "0");
         assert!(instance.on_timer("other".to_owned()).finish().await.is_err());
     });
 }
