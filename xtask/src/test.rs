@@ -30,13 +30,15 @@ const STEPS: &[Step] = &[
         ]))
     }),
     ("plugins in Rust", |_| guests::check()),
-    ("unit and integration tests", |_| run(tests().args(["--workspace", "--exclude", "weir-tests"]))),
+    ("unit and integration tests", |_| run(&mut tests(Which::Others))),
     ("tests in documentation", |_| run(cargo().args(["test", "--doc", "--workspace", "--locked"]))),
     ("tools of the end-to-end tests", |_| setup::run()),
     ("end-to-end tests", |full| {
-        run(cargo().args(["build", "--package", "weir", "--locked"]))?;
-        let mut tests = tests();
-        tests.env("WEIR_BIN", target().join("debug/weir")).args(["--package", "weir-tests"]);
+        if !installed(NEXTEST) {
+            run(cargo().args(["build", "--package", "weir", "--locked"]))?;
+        }
+        let mut tests = tests(Which::EndToEnd);
+        tests.env("WEIR_BIN", target().join("debug/weir"));
         if full {
             tests.env(FULL, "1");
         } else {
@@ -64,13 +66,31 @@ pub(crate) fn run_steps(full: bool) -> Result<()> {
     Ok(())
 }
 
-/// The test runner: nextest where it is installed.
-fn tests() -> Command {
+/// Which tests of the workspace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    EndToEnd,
+    Others,
+}
+
+const NEXTEST: &str = "cargo-nextest";
+
+/// The test runner: nextest where it is installed. It builds the whole workspace whichever tests it runs, and with it the
+/// program: what features dependencies have follows from what is built, and some are large to be built twice.
+fn tests(which: Which) -> Command {
     let mut command = cargo();
-    if installed("cargo-nextest") {
-        command.args(["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "pass"]);
+    if installed(NEXTEST) {
+        command.args(["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "pass", "--workspace"]);
+        command.arg("--filterset").arg(match which {
+            Which::EndToEnd => "package(weir-tests)",
+            Which::Others => "not package(weir-tests)",
+        });
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        command.args(match which {
+            Which::EndToEnd => &["--package", "weir-tests"][..],
+            Which::Others => &["--workspace", "--exclude", "weir-tests"],
+        });
     }
     command
 }
