@@ -26,6 +26,7 @@ pub mod scenario;
 pub mod secrets;
 pub mod services;
 pub mod settings;
+pub mod ticker;
 pub mod timers;
 pub mod verdict;
 pub mod websocket;

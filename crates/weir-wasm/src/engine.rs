@@ -33,8 +33,10 @@ pub(crate) fn shared() -> Result<&'static Shared, String> {
     static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
     let made = SHARED.get_or_init(|| {
         let shared = make().map_err(|error| format!("WebAssembly cannot run here: {error:#}"))?;
-        ticker::start(&shared.engine).map_err(|error| format!("no thread to watch WebAssembly: {error}"))?;
-        Ok(shared)
+        match ticker::start(&shared.engine) {
+            true => Ok(shared),
+            false => Err("WebAssembly cannot run here: there is no thread to watch it".to_owned()),
+        }
     });
     made.as_ref().map_err(String::clone)
 }
