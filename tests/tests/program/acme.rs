@@ -112,7 +112,10 @@ fn a_certificate_is_obtained_kept_and_renewed() {
         let days = |days: u64| std::time::Duration::from_secs(days * 24 * 3600);
         (old.not_before, old.not_after) = ((now - days(85)).into(), (now + days(5)).into());
         let old = old.self_signed(&key).expect("a certificate can be made").pem();
-        fs::write(&file, key.serialize_pem() + &old).expect("the store can be written to");
+        // It is looked at any time: a file that is half written would be none.
+        let unfinished = file.with_extension("unfinished");
+        fs::write(&unfinished, key.serialize_pem() + &old).expect("the store can be written to");
+        fs::rename(&unfinished, &file).expect("it is in the same folder");
         weir.process().signal(Signal::HUP);
         wait(&mut weir, &["obtained", "expires on", "certificate for a.test, b.test renewed", "serves"]);
         assert!(world.is_signed("a.test"), "{challenge}");
