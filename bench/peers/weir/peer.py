@@ -6,14 +6,25 @@ from harness import HERE, Peer
 class Weir(Peer):
     name = "weir"
     # wslimits: frames are read because there are bounds; the ws_ ones after it: because of a plugin, whose file each names.
-    modes = ("base", "lua", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message", "ws_ctx")
+    # component, wasm, ws_component: a component made of guest/, with the work of each.
+    modes = ("base", "lua", "component", "wasm", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message", "ws_component", "ws_ctx")
+    works = {"component": "route", "wasm": "fields", "ws_component": "frames"}
     gen2 = 'response_headers = { set = { x-gen = "{gen}" } }'
     # `cargo xtask bench` builds it; WEIR_BIN measures another build.
     binary = os.environ.get("WEIR_BIN", os.path.join(HERE, "../target/release/weir"))
+    # `cargo xtask guests` makes it.
+    component = os.path.join(HERE, "../target/guests/bench.wasm")
 
     def vars(self):
+        upstream_b = f'''[upstreams.b]
+endpoints = ["{self.up_b}"]
+pool = {{ max_idle = 8192, idle_timeout = "10m" }}
+timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}'''
         if self.mode == "base":
             return {"plugins": "", "scripts": "", "upstream_b": ""}
+        if work := self.works.get(self.mode):
+            plugin = f'[plugins.bench]\npath = "{self.component}"\nsettings = {{ work = "{work}" }}'
+            return {"plugins": 'plugins = ["bench"]', "scripts": plugin, "upstream_b": upstream_b}
         if self.mode == "many":
             return {"plugins": "", "scripts": self.many(), "upstream_b": ""}
         if self.mode == "wslimits":
@@ -24,10 +35,7 @@ class Weir(Peer):
         return {
             "plugins": 'plugins = ["route"]',
             "scripts": f'[plugins.route]\npath = "{self.dir}/route.lua"',
-            "upstream_b": f'''[upstreams.b]
-endpoints = ["{self.up_b}"]
-pool = {{ max_idle = 8192, idle_timeout = "10m" }}
-timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}''',
+            "upstream_b": upstream_b,
         }
 
     def many(self):
