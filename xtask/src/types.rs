@@ -381,7 +381,7 @@ impl Package {
                 .filter(|form| !form.is_empty())
                 .map(|argument| Ok((argument.to_owned(), ty(argument)?.to_owned())));
             let result = match function.result.as_ref().map(|ty| self.ty(ty)).transpose()?.as_deref() {
-                None => "()",
+                None | Some("") => "()",
                 // As many as there are, so that a hook that comes to its end without a `return` is one, too.
                 Some("ConnectVerdict") => "...Refusal?",
                 Some("Verdict") => "...Answer?",

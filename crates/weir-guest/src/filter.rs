@@ -106,7 +106,8 @@ pub trait OnRequestBody: Filter {
 /// The hook that chooses where a request goes.
 pub trait SelectUpstream: Filter {
     /// Before each attempt; the first plugin that does not say [`Target::Default`] decides.
-    fn select_upstream(&self, x: &mut Self::Exchange, selection: &Selection, req: &Request) -> Target;
+    fn select_upstream(&self, x: &mut Self::Exchange, selection: &Selection, req: &Request)
+    -> Result<Target>;
 }
 
 /// The hook of a response's head.
@@ -123,16 +124,15 @@ pub trait OnResponseBody: Filter {
 
 /// The hook of an exchange's end.
 pub trait OnLog: Filter {
-    /// Exactly once when the exchange has ended, also after the client left. What fails here can only be logged: do so with
-    /// [`log::error`](crate::log::error).
-    fn on_log(&self, x: &mut Self::Exchange, res: &Response, req: &Request);
+    /// Exactly once when the exchange has ended, also after the client left. A failure goes to the log.
+    fn on_log(&self, x: &mut Self::Exchange, res: &Response, req: &Request) -> Result<()>;
 }
 
 /// The hook of a WebSocket's begin.
 pub trait OnWebsocket: Filter {
     /// Once, when both sides have agreed, before any frame is read. Says what the plugin wants of this relay; where no plugin
     /// wants anything, bytes pass unread from then on.
-    fn on_websocket(&self, x: &mut Self::Exchange, ws: &Relay, req: &Request) -> Watch;
+    fn on_websocket(&self, x: &mut Self::Exchange, ws: &Relay, req: &Request) -> Result<Watch>;
 }
 
 /// The hook of a WebSocket's frames.
@@ -149,8 +149,8 @@ pub trait OnMessage: Filter {
 
 /// The hook of a WebSocket's end.
 pub trait OnClose: Filter {
-    /// Exactly once when the relay has ended, where the plugin wanted anything of it.
-    fn on_close(&self, x: &mut Self::Exchange, ws: &Relay, closed: &Closed);
+    /// Exactly once when the relay has ended, where the plugin wanted anything of it. A failure goes to the log.
+    fn on_close(&self, x: &mut Self::Exchange, ws: &Relay, closed: &Closed) -> Result<()>;
 }
 
 /// The hooks that bring WebSockets of a route with `on_reload = "migrate"` to a new generation's code.
@@ -170,12 +170,14 @@ pub trait OnTick: Filter {
         None
     }
 
-    /// On one worker of the process only, for work that is needed once: also before the first request.
-    fn on_tick(&self);
+    /// On one worker of the process only, for work that is needed once: also before the first request. A failure goes to
+    /// the log.
+    fn on_tick(&self) -> Result<()>;
 }
 
 /// The hook of timers.
 pub trait OnTimer: Filter {
-    /// A timer that [`timer::set`](crate::timer::set) has set is over. On the worker that set it; one at a time.
-    fn on_timer(&self, name: &str);
+    /// A timer that [`timer::set`](crate::timer::set) has set is over. On the worker that set it; one at a time. A failure goes to
+    /// the log.
+    fn on_timer(&self, name: &str) -> Result<()>;
 }

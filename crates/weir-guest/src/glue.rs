@@ -84,7 +84,7 @@ impl<T: Exported> http_hooks::Guest for Glue<T> {
 
     fn select_upstream(x: ExchangeBorrow<'_>, selection: Selection, req: &Request) -> Target {
         call(T::TABLE.select_upstream, &x, Target::Default, |hook, filter: &T, x| {
-            hook(filter, x, &selection, req)
+            hook(filter, x, &selection, req).unwrap_or_else(|failure| Target::Fail(failure.into_text()))
         })
     }
 
@@ -98,14 +98,18 @@ impl<T: Exported> http_hooks::Guest for Glue<T> {
         })
     }
 
-    fn on_log(x: ExchangeBorrow<'_>, res: &Response, req: &Request) {
-        call(T::TABLE.log, &x, (), |hook, filter: &T, x| hook(filter, x, res, req));
+    fn on_log(x: ExchangeBorrow<'_>, res: &Response, req: &Request) -> Result<(), String> {
+        call(T::TABLE.log, &x, Ok(()), |hook, filter: &T, x| {
+            hook(filter, x, res, req).map_err(Failure::into_text)
+        })
     }
 }
 
 impl<T: Exported> websocket_hooks::Guest for Glue<T> {
-    fn on_websocket(x: ExchangeBorrow<'_>, ws: &Relay, req: &Request) -> Watch {
-        call(T::TABLE.websocket, &x, Watch::all(), |hook, filter: &T, x| hook(filter, x, ws, req))
+    fn on_websocket(x: ExchangeBorrow<'_>, ws: &Relay, req: &Request) -> Result<Watch, String> {
+        call(T::TABLE.websocket, &x, Ok(Watch::all()), |hook, filter: &T, x| {
+            hook(filter, x, ws, req).map_err(Failure::into_text)
+        })
     }
 
     fn on_frame(x: ExchangeBorrow<'_>, ws: &Relay, frame: Frame) -> FrameVerdict {
@@ -120,8 +124,10 @@ impl<T: Exported> websocket_hooks::Guest for Glue<T> {
         })
     }
 
-    fn on_close(x: ExchangeBorrow<'_>, ws: &Relay, closed: Closed) {
-        call(T::TABLE.close, &x, (), |hook, filter: &T, x| hook(filter, x, ws, &closed));
+    fn on_close(x: ExchangeBorrow<'_>, ws: &Relay, closed: Closed) -> Result<(), String> {
+        call(T::TABLE.close, &x, Ok(()), |hook, filter: &T, x| {
+            hook(filter, x, ws, &closed).map_err(Failure::into_text)
+        })
     }
 }
 
@@ -140,15 +146,17 @@ impl<T: Exported> migrate_hooks::Guest for Glue<T> {
 }
 
 impl<T: Exported> tick_hooks::Guest for Glue<T> {
-    fn on_tick() {
-        if let (Some(hook), Some(filter)) = (T::TABLE.tick, filter::<T>()) {
-            hook(filter);
+    fn on_tick() -> Result<(), String> {
+        match (T::TABLE.tick, filter::<T>()) {
+            (Some(hook), Some(filter)) => hook(filter).map_err(Failure::into_text),
+            _ => Ok(()),
         }
     }
 
-    fn on_timer(name: String) {
-        if let (Some(hook), Some(filter)) = (T::TABLE.timer, filter::<T>()) {
-            hook(filter, &name);
+    fn on_timer(name: String) -> Result<(), String> {
+        match (T::TABLE.timer, filter::<T>()) {
+            (Some(hook), Some(filter)) => hook(filter, &name).map_err(Failure::into_text),
+            _ => Ok(()),
         }
     }
 }

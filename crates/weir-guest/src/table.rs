@@ -80,23 +80,23 @@ hooks! {
     request_body REQUEST_BODY REQUEST_BODY OnReqBody<T>: OnRequestBody::on_request_body =
         fn(&T, &mut X<T>, &[u8], bool) -> Result<Piece>;
     select_upstream SELECT_UPSTREAM SELECT_UPSTREAM Select<T>: SelectUpstream::select_upstream =
-        fn(&T, &mut X<T>, &Selection, &Request) -> Target;
+        fn(&T, &mut X<T>, &Selection, &Request) -> Result<Target>;
     response RESPONSE RESPONSE OnRes<T>: OnResponse::on_response =
         fn(&T, &mut X<T>, &Response, &Request) -> Result<Verdict>;
     response_body RESPONSE_BODY RESPONSE_BODY OnResBody<T>: OnResponseBody::on_response_body =
         fn(&T, &mut X<T>, &[u8], bool) -> Result<Piece>;
-    log LOG LOG Log<T>: OnLog::on_log = fn(&T, &mut X<T>, &Response, &Request);
+    log LOG LOG Log<T>: OnLog::on_log = fn(&T, &mut X<T>, &Response, &Request) -> Result<()>;
     websocket WEBSOCKET WEBSOCKET Websocket<T>: OnWebsocket::on_websocket =
-        fn(&T, &mut X<T>, &Relay, &Request) -> Watch;
+        fn(&T, &mut X<T>, &Relay, &Request) -> Result<Watch>;
     frame FRAME FRAME Framed<T>: OnFrame::on_frame = fn(&T, &mut X<T>, &Relay, &Frame) -> Result<FrameVerdict>;
     message MESSAGE MESSAGE Message<T>: OnMessage::on_message =
         fn(&T, &mut X<T>, &Relay, &Frame) -> Result<FrameVerdict>;
-    close CLOSE CLOSE Close<T>: OnClose::on_close = fn(&T, &mut X<T>, &Relay, &Closed);
+    close CLOSE CLOSE Close<T>: OnClose::on_close = fn(&T, &mut X<T>, &Relay, &Closed) -> Result<()>;
     save SAVE MIGRATE Save<T>: Migrate::save = fn(&T, &mut X<T>) -> Result<Vec<u8>>;
     migrate MIGRATE MIGRATE Moved<T>: Migrate::on_migrate = fn(&T, &mut X<T>, &Relay, &[u8]) -> Result<Watch>;
-    tick TICK TICK Tick<T>: OnTick::on_tick = fn(&T);
+    tick TICK TICK Tick<T>: OnTick::on_tick = fn(&T) -> Result<()>;
     tick_every TICK_EVERY TICK TickEvery<T>: OnTick::tick_every = fn(&T) -> Option<Duration>;
-    timer TIMER TIMER Timer<T>: OnTimer::on_timer = fn(&T, &str);
+    timer TIMER TIMER Timer<T>: OnTimer::on_timer = fn(&T, &str) -> Result<()>;
 }
 
 /// What `load` of the component does with the settings: the filter, and the hooks that are wanted.

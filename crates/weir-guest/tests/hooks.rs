@@ -36,7 +36,9 @@ impl OnRequest for Partial {
 }
 
 impl OnLog for Partial {
-    fn on_log(&self, _: &mut u64, _: &Response, _: &Request) {}
+    fn on_log(&self, _: &mut u64, _: &Response, _: &Request) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Migrate for Partial {

@@ -105,13 +105,23 @@ fn tidy(folder: &Path) -> io::Result<()> {
     let mut files: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == ENDING || ending == "new") {
-            files.push((fs::metadata(&path)?.modified()?, path));
+        if path.extension().is_some_and(|ending| ending == ENDING || ending == "new")
+            && let Some(seen) = gone(fs::metadata(&path))?
+        {
+            files.push((seen.modified()?, path));
         }
     }
     files.sort();
     let surplus = files.len().saturating_sub(MOST);
-    files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+    files.iter().take(surplus).try_for_each(|(_, path)| gone(fs::remove_file(path)).map(drop))
+}
+
+/// Another weir may have removed it at the same time.
+fn gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use weir_plugin::{Hooks, Timers};
 use crate::bindings::exported::plugin::{Guest as Plugin, Manifest};
 use crate::bindings::exported::{connect_hooks, http_hooks, migrate_hooks, tick_hooks, websocket_hooks};
 use crate::bindings::imported::types as wit;
+use crate::engine::Place;
 use crate::guest::Bound;
 use crate::host::Data;
 use crate::host::message::rep;
@@ -52,6 +53,8 @@ pub(crate) enum Call {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done,
+    /// It failed, and has nothing to decide.
+    Failed(String),
     Connect(wit::ConnectVerdict),
     Verdict(wit::Verdict),
     Target(wit::Target),
@@ -64,6 +67,8 @@ pub(crate) enum Outcome {
 /// A guest that has started.
 pub(crate) struct Live {
     pub(crate) store: Store<Data>,
+    /// Dropped after the store, whose place it is.
+    _place: Place,
     plugin: Plugin,
     connect: Option<connect_hooks::Guest>,
     http: Option<http_hooks::Guest>,
@@ -83,6 +88,7 @@ impl Live {
         now: &Now,
         timers: Option<&Rc<Timers>>,
     ) -> Result<(Self, Manifest), String> {
+        let place = Place::take(timers.is_none())?;
         let limits = &inner.policy.limits;
         now.begin(For::default(), limits.cpu * LOAD);
         let wants_timers = timers.is_none() || inner.hooks.timer;
@@ -103,12 +109,16 @@ impl Live {
             }
         });
         store.set_epoch_deadline(1);
-        let started = Self::instantiate(inner, store).await;
+        let started = Self::instantiate(inner, store, place).await;
         now.end();
         started
     }
 
-    async fn instantiate(inner: &Inner, mut store: Store<Data>) -> Result<(Self, Manifest), String> {
+    async fn instantiate(
+        inner: &Inner,
+        mut store: Store<Data>,
+        place: Place,
+    ) -> Result<(Self, Manifest), String> {
         let why = |error: wasmtime::Error, store: &Store<Data>| why(&error, store);
         let instance = match inner.ready.pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,
@@ -138,7 +148,7 @@ impl Live {
             Err(error) => return Err(why(error, &store)),
         };
         store.data_mut().holds.has_started();
-        Ok((Live { store, plugin, connect, http, websocket, migrate, tick }, manifest))
+        Ok((Live { store, _place: place, plugin, connect, http, websocket, migrate, tick }, manifest))
     }
 
     /// Whether new exchanges should get another one: its memory is nearly used up.
@@ -221,14 +231,8 @@ impl Live {
                 let hooks = has(&self.connect)?;
                 Ok(Outcome::Connect(hooks.call_on_connect(store, connection).await?))
             }
-            Call::Timer(name) => {
-                has(&self.tick)?.call_on_timer(store, &name).await?;
-                Ok(Outcome::Done)
-            }
-            Call::Tick => {
-                has(&self.tick)?.call_on_tick(store).await?;
-                Ok(Outcome::Done)
-            }
+            Call::Timer(name) => Ok(ended(has(&self.tick)?.call_on_timer(store, &name).await?)),
+            Call::Tick => Ok(ended(has(&self.tick)?.call_on_tick(store).await?)),
             _ => Ok(Outcome::Done),
         }
     }
@@ -241,10 +245,7 @@ impl Live {
             Call::Select(selection) => {
                 Outcome::Target(hooks.call_select_upstream(store, x, &selection, request()).await?)
             }
-            Call::Log => {
-                hooks.call_on_log(store, x, response(), request()).await?;
-                Outcome::Done
-            }
+            Call::Log => ended(hooks.call_on_log(store, x, response(), request()).await?),
             Call::Piece(Side::Request, data, last) => {
                 Outcome::Piece(hooks.call_on_request_body(store, x, &data.into(), last).await?)
             }
@@ -261,12 +262,9 @@ impl Live {
         Ok(match call {
             Call::WebSocket => {
                 let request = Resource::new_borrow(rep(number, Side::Request));
-                Outcome::Watch(Ok(hooks.call_on_websocket(store, x, ws, request).await?))
+                Outcome::Watch(hooks.call_on_websocket(store, x, ws, request).await?)
             }
-            Call::Close(closed) => {
-                hooks.call_on_close(store, x, ws, &closed).await?;
-                Outcome::Done
-            }
+            Call::Close(closed) => ended(hooks.call_on_close(store, x, ws, &closed).await?),
             other => return Err(missing(&other)),
         })
     }
@@ -281,6 +279,11 @@ impl Live {
             _ => Outcome::Done,
         })
     }
+}
+
+/// What a hook comes to that decides nothing.
+fn ended(result: Result<(), String>) -> Outcome {
+    result.map_or_else(Outcome::Failed, |()| Outcome::Done)
 }
 
 /// A group of hooks, which is there where the plugin has told that it wants one of them.

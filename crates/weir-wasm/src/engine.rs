@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
@@ -14,6 +15,8 @@ use crate::ticker;
 
 /// The most instances of plugins in the process: for each of them addresses of its memory are set apart, and nothing else.
 const MOST: u32 = 1000;
+/// Of these, what only plugins get that are tried: a new configuration can always be proved.
+const RESERVED: u32 = 32;
 /// Bytes of stack that a guest may have.
 const STACK: usize = 512 << 10;
 /// Bytes of stack of a call, with the host's functions on it.
@@ -39,6 +42,40 @@ pub(crate) fn shared() -> Result<&'static Shared, String> {
         }
     });
     made.as_ref().map_err(String::clone)
+}
+
+/// A place among the instances of the process, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(());
+
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+impl Place {
+    /// Whether there is one for an exchange.
+    pub(crate) fn is_there() -> bool {
+        TAKEN.load(Ordering::Relaxed) < MOST - RESERVED
+    }
+
+    /// Takes one: of all for a plugin that is tried.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(crate) fn take(is_tried: bool) -> Result<Place, String> {
+        let most = if is_tried { MOST } else { MOST - RESERVED };
+        let take = |taken| (taken < most).then(|| taken + 1);
+        match TAKEN.try_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(Place(())),
+            Err(_) => Err(format!(
+                "there are {most} instances of plugins already, of all together: `limits.instances` of some may be less"
+            )),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn make() -> wasmtime::Result<Shared> {

@@ -340,8 +340,10 @@ fn ended(why: &str) -> String {
 /// Has the store: starts the guest, and runs one call after the other until one ends it.
 async fn own(common: Rc<Common>, mailbox: Rc<Mailbox>) -> String {
     mailbox.begin(None);
-    let timers = Some(&common.timers);
-    let (mut live, _) = match Live::start(&common.inner, &mailbox.now, timers).await {
+    let (timers, begun) = (Some(&common.timers), Instant::now());
+    let started = Live::start(&common.inner, &mailbox.now, timers).await;
+    common.starts.took(begun.elapsed());
+    let (mut live, _) = match started {
         Ok(started) => {
             common.failed.set(None);
             started

@@ -9,10 +9,12 @@ use weir_plugin::policy::Isolation;
 use weir_plugin::{ConnectVerdict, Connection, Instance, PluginError, Slot, Step, Timers, Visit};
 
 use crate::calls::Call;
+use crate::engine::Place;
 use crate::guest::{Bound, Called, Guest, Job, Returned};
 use crate::now::For;
 use crate::plugin::Inner;
 use crate::returned;
+use crate::starts::Starts;
 use crate::visit::WasmVisit;
 
 /// A guest beside the first that had no exchange for so long is let go of.
@@ -28,6 +30,8 @@ pub(crate) struct Common {
     pub(crate) guests: Cell<usize>,
     /// When one did not start.
     pub(crate) failed: Cell<Option<Instant>>,
+    /// What their starts have taken.
+    pub(crate) starts: Starts,
 }
 
 /// A plugin on a worker.
@@ -46,7 +50,8 @@ impl WasmInstance {
     /// Why it does not start.
     pub(crate) async fn start(inner: Arc<Inner>) -> Result<Rc<dyn Instance>, PluginError> {
         let timers = Rc::new(Timers::new(inner.services.clock.clone()));
-        let common = Common { inner, timers, guests: Cell::new(0), failed: Cell::new(None) };
+        let (guests, failed) = (Cell::new(0), Cell::new(None));
+        let common = Common { inner, timers, guests, failed, starts: Starts::default() };
         let this = WasmInstance {
             common: Rc::new(common),
             guests: RefCell::default(),
@@ -88,20 +93,36 @@ impl WasmInstance {
             }
             return Ok(Bound::new(Guest::new(&self.common), id));
         }
-        Ok(Bound::new(self.choose(), id))
+        Ok(Bound::new(self.choose()?, id))
     }
 
-    fn choose(&self) -> Rc<Guest> {
+    /// An open guest.
+    ///
+    /// # Errors
+    /// Where there is none, and for a while none may start.
+    fn choose(&self) -> Result<Rc<Guest>, String> {
         self.tidy();
         let guests = self.guests.borrow();
         let least = guests.iter().min_by_key(|guest| guest.load());
-        let may_grow = guests.len() < self.common.inner.policy.limits.instances && !self.has_failed();
+        let may_grow = || {
+            let limits = &self.common.inner.policy.limits;
+            let has_room = guests.len() < limits.instances && Place::is_there();
+            has_room && !self.has_failed() && self.common.starts.wait().is_none()
+        };
         match least {
-            Some(guest) if guest.is_idle() || !may_grow => guest.clone(),
-            _ => {
-                drop(guests);
-                self.grow()
-            }
+            Some(guest) if guest.is_idle() || !may_grow() => return Ok(guest.clone()),
+            Some(_) => {}
+            None => self.may_start()?,
+        }
+        drop(guests);
+        Ok(self.grow())
+    }
+
+    /// Whether a guest may start in the place of those that have ended.
+    fn may_start(&self) -> Result<(), String> {
+        match self.common.starts.wait() {
+            Some(wait) => Err(format!("its instances end again and again: the next starts in {wait:.0?}")),
+            None => Ok(()),
         }
     }
 
@@ -124,14 +145,21 @@ impl WasmInstance {
     }
 
     /// The guest for what belongs to no exchange.
-    fn background(&self) -> Rc<Guest> {
+    fn background(&self) -> Result<Rc<Guest>, String> {
         let known = self.background.borrow().as_ref().filter(|guest| guest.is_open()).cloned();
-        known.unwrap_or_else(|| self.background.borrow_mut().insert(Guest::new(&self.common)).clone())
+        if let Some(guest) = known {
+            return Ok(guest);
+        }
+        self.may_start()?;
+        Ok(self.background.borrow_mut().insert(Guest::new(&self.common)).clone())
     }
 
     fn beside(&self, call: Call) -> Step<'static, Result<(), String>> {
         let job = Job { call, what: For::default(), bound: None };
-        step(self.background().call(job), returned::done)
+        match self.background() {
+            Ok(guest) => step(guest.call(job), returned::done),
+            Err(message) => Step::Done(Err(message)),
+        }
     }
 }
 
@@ -155,7 +183,10 @@ impl Instance for WasmInstance {
         if !self.common.inner.hooks.connect {
             return Step::Done(ConnectVerdict::Accept);
         }
-        let guest = self.choose();
+        let guest = match self.choose() {
+            Ok(guest) => guest,
+            Err(message) => return Step::Done(ConnectVerdict::Fail(message)),
+        };
         let slot = Slot::default();
         let loan = slot.lend_connection(connection);
         let what = For { slot: Some(slot), number: guest.number(), ..For::default() };

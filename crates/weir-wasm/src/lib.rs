@@ -6,7 +6,7 @@
 //! In reading order: `plugin` (what a snapshot holds), `component` (what a component imports and exports), `engine` and
 //! `cache` (how it is compiled), `instance` (a plugin on a worker, and which guest an exchange gets), `guest` (one store
 //! and its calls, one at a time), `calls` (the hooks), `visit` (a guest on an exchange, a body, a relay), `now` (the call
-//! that runs), `host` (what guests call), `ticker` and `limits` (what they may use), `local` (what cannot be sent),
+//! that runs), `host` (what guests call), `ticker`, `limits` and `starts` (what they may use), `local` (what cannot be sent),
 //! `wasi` (what standard libraries import), `code` (loading native code).
 
 mod bindings;
@@ -23,6 +23,7 @@ mod local;
 mod now;
 mod plugin;
 mod returned;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod ticker;

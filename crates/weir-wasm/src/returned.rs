@@ -12,7 +12,10 @@ use crate::host::convert;
 const OTHER: &str = "a hook came to what is another's";
 
 pub(crate) fn done(returned: Returned) -> Result<(), String> {
-    returned.map(drop)
+    match returned? {
+        Outcome::Failed(message) => Err(message),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn connect(returned: Returned) -> ConnectVerdict {
@@ -33,7 +36,7 @@ pub(crate) fn verdict(returned: Returned) -> Verdict {
 
 pub(crate) fn target(returned: Returned) -> Result<Target, String> {
     match returned? {
-        Outcome::Target(target) => Ok(convert::target(target)),
+        Outcome::Target(target) => convert::target(target),
         _ => Err(OTHER.to_owned()),
     }
 }

@@ -84,12 +84,13 @@ pub(crate) fn selection(selection: &Selection) -> wit::Selection {
     }
 }
 
-pub(crate) fn target(target: wit::Target) -> Target {
+pub(crate) fn target(target: wit::Target) -> Result<Target, String> {
     match target {
-        wit::Target::Default => Target::Default,
-        wit::Target::Group(name) => Target::Group(name.into()),
-        wit::Target::Endpoint(address) => Target::Endpoint(address.into()),
-        wit::Target::HashKey(key) => Target::HashKey(key.into()),
+        wit::Target::Default => Ok(Target::Default),
+        wit::Target::Group(name) => Ok(Target::Group(name.into())),
+        wit::Target::Endpoint(address) => Ok(Target::Endpoint(address.into())),
+        wit::Target::HashKey(key) => Ok(Target::HashKey(key.into())),
+        wit::Target::Fail(message) => Err(message),
     }
 }
 

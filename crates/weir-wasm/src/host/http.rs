@@ -16,6 +16,9 @@ use crate::bindings::imported::http::{Call, Host, HostHttpResponse};
 use crate::bindings::imported::types::{Error as WitError, Header};
 use crate::local::{self, Local};
 
+/// The most answers that a guest keeps at once: each holds a connection, or memory that is not the guest's.
+const MOST_ANSWERS: usize = 64;
+
 /// The answer to a call.
 pub struct Response {
     status: u16,
@@ -53,8 +56,30 @@ fn asked(data: &Data, asked: Call) -> Result<(HttpCall, Option<usize>)> {
     Ok((call, limit))
 }
 
+impl Data {
+    /// Whether so many answers may be kept beside those that are.
+    fn has_room(&self, more: usize) -> Result<()> {
+        match self.answers + more <= MOST_ANSWERS {
+            true => Ok(()),
+            false => Err(Error::Failed(format!(
+                "the plugin keeps {} answers to its calls; {MOST_ANSWERS} are the most, drop some",
+                self.answers
+            ))),
+        }
+    }
+
+    fn keep(&mut self, response: Response) -> Answer<Resource<Response>> {
+        let kept = self.table.push(response)?;
+        self.answers += 1;
+        Ok(kept)
+    }
+}
+
 impl Host for Data {
     async fn request(&mut self, call: Call) -> Try<Resource<Response>> {
+        if let Err(wrong) = self.has_room(1) {
+            return Ok(Err(error(wrong)));
+        }
         let client = self.services.http.clone();
         let (call, limit) = match asked(self, call) {
             Ok(asked) => asked,
@@ -63,7 +88,7 @@ impl Host for Data {
         let sending =
             local::wait_for(Box::pin(async move { fetch(&*client, call, limit).await.map(Response::new) }));
         match sending.await.flatten() {
-            Ok(response) => Ok(Ok(self.table.push(response)?)),
+            Ok(response) => Ok(Ok(self.keep(response)?)),
             Err(failed) => Ok(Err(error(failed))),
         }
     }
@@ -71,6 +96,9 @@ impl Host for Data {
     async fn all(&mut self, calls: Vec<Call>) -> Try<Vec<Result<Resource<Response>, WitError>>> {
         if calls.len() > MOST_AT_ONCE {
             return Ok(Err(error(Error::TooLarge(MOST_AT_ONCE as u64))));
+        }
+        if let Err(wrong) = self.has_room(calls.len()) {
+            return Ok(Err(error(wrong)));
         }
         let client = self.services.http.clone();
         let all: Result<Vec<_>> = calls.into_iter().map(|call| asked(self, call)).collect();
@@ -90,7 +118,7 @@ impl Host for Data {
         let mut handles = Vec::with_capacity(answers.len());
         for answer in answers {
             handles.push(match answer {
-                Ok(response) => Ok(self.table.push(response)?),
+                Ok(response) => Ok(self.keep(response)?),
                 Err(failed) => Err(error(failed)),
             });
         }
@@ -144,6 +172,7 @@ impl HostHttpResponse for Data {
 
     fn drop(&mut self, of: Resource<Response>) -> Answer<()> {
         self.table.delete(of)?;
+        self.answers = self.answers.saturating_sub(1);
         Ok(())
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Data {
     wants_timers: bool,
     pub(crate) holds: Holds,
     table: ResourceTable,
+    /// How many answers to its calls are in the table.
+    answers: usize,
     wasi: WasiCtx,
 }
 
@@ -65,6 +67,7 @@ impl Data {
             wants_timers,
             holds: Holds::new(policy.limits.memory),
             table,
+            answers: 0,
             wasi: wasi::context(plugin),
         }
     }

@@ -50,6 +50,11 @@ const COMMON: &str = r#"
     (global.set $next (i32.const 65536))
     (i64.store (i32.const 0) (i64.const 0))
     (i32.const 0))
+  ;; What is wanted of a relay.
+  (func $watch (param $flags i32) (result i32)
+    (drop (call $nothing))
+    (i32.store8 (i32.const 4) (local.get $flags))
+    (i32.const 0))
   ;; The case $case with the bytes at $at.
   (func $bytes (param $case i32) (param $at i32) (param $len i32) (result i32)
     (i32.store (i32.const 0) (local.get $case))
@@ -118,13 +123,15 @@ const DEFAULTS: [(&str, &str, &str); 16] = [
     (
         "http-hooks",
         "on-log",
-        "(param i32 i32 i32) (call $drop_response (local.get 1)) (call $drop_request (local.get 2))",
+        "(param i32 i32 i32) (result i32)
+         (call $drop_response (local.get 1)) (call $drop_request (local.get 2)) (call $nothing)",
     ),
     (
         "websocket-hooks",
         "on-websocket",
         "(param i32 i32 i32) (result i32)
-         (call $drop_relay (local.get 1)) (call $drop_request (local.get 2)) (i32.const 3)",
+         (call $drop_relay (local.get 1)) (call $drop_request (local.get 2))
+         (call $watch (i32.const 3))",
     ),
     (
         "websocket-hooks",
@@ -138,15 +145,19 @@ const DEFAULTS: [(&str, &str, &str); 16] = [
         "(param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i64) (result i32)
          (call $drop_relay (local.get 1)) (call $nothing)",
     ),
-    ("websocket-hooks", "on-close", "(param i32 i32 i32 i32 i32 i32 i32) (call $drop_relay (local.get 1))"),
+    (
+        "websocket-hooks",
+        "on-close",
+        "(param i32 i32 i32 i32 i32 i32 i32) (result i32) (call $drop_relay (local.get 1)) (call $nothing)",
+    ),
     ("migrate-hooks", "save", "(param i32) (result i32) (call $nothing)"),
     (
         "migrate-hooks",
         "on-migrate",
         "(param i32 i32 i32 i32) (result i32) (call $drop_relay (local.get 1)) (call $nothing)",
     ),
-    ("tick-hooks", "on-tick", ""),
-    ("tick-hooks", "on-timer", "(param i32 i32)"),
+    ("tick-hooks", "on-tick", "(result i32) (call $nothing)"),
+    ("tick-hooks", "on-timer", "(param i32 i32) (result i32) (call $nothing)"),
 ];
 
 impl Text {

@@ -232,6 +232,7 @@ fn it_logs_in_the_end() {
     run(async {
         let code = r#"
           (func (export "weir:plugin/http-hooks@1.0.0#on-log") (param $x i32) (param $res i32) (param $req i32)
+            (result i32)
             unreachable)"#;
         let text = Text { groups: &["http-hooks"], hooks: LOG, code, ..Text::default() };
         let instance = instance(&text, Limits::default()).await;

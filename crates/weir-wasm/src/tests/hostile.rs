@@ -251,3 +251,35 @@ fn exchanges_may_have_an_instance_each() {
         assert!(matches!(fourth.on_request(&mut x).finish().await, Verdict::Proceed), "one has ended");
     });
 }
+
+/// A plugin that traps each time does not have the worker start instances all the time.
+#[test]
+fn starts_take_no_more_than_their_share() {
+    run(async {
+        let code = r#"
+          (func (export "weir:plugin/plugin@1.0.0#load") (param i32 i32) (result i32)
+            (local $left i32)
+            (local.set $left (i32.const 100000000))
+            (loop $again
+              (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+              (br_if $again (local.get $left)))
+            (call $load))
+          (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
+            unreachable)"#;
+        let text = Text { groups: &["http-hooks"], hooks: REQUEST, code, ..Text::default() };
+        let instance = instance(&text, limits()).await;
+        let mut starts = 0;
+        loop {
+            let message = failure(visit(&instance).on_request(&mut exchange(1)).finish().await);
+            if message.contains("its instances end again and again: the next starts in ") {
+                break;
+            }
+            assert!(message.contains("unreachable"), "{message}");
+            starts += 1;
+            assert!(starts < 1000, "each of them takes some milliseconds");
+        }
+        assert!(starts > 1, "one that ends is no reason to wait");
+        // Whoever starts plugins need not start this one anew: it does so itself.
+        assert!(!instance.is_spent());
+    });
+}

@@ -105,19 +105,55 @@ fn requests_of_its_own_are_answered() {
 }
 
 #[test]
+fn answers_that_are_kept_are_bounded() {
+    run(async {
+        let imports = r#"
+          (import "weir:plugin/http@1.0.0" "request" (func $request (param i32 i32)))"#;
+        // Asks again and again, and lets go of no answer; answers with how many there were.
+        let code = r#"
+          (data (i32.const 1024) "auth/verify")
+          (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
+            (local $answers i32)
+            (call $drop_request (local.get $req))
+            (i32.store (i32.const 2060) (i32.const 1))
+            (i32.store (i32.const 2064) (i32.const 1024)) (i32.store (i32.const 2068) (i32.const 4))
+            (i32.store (i32.const 2072) (i32.const 1))
+            (i32.store (i32.const 2076) (i32.const 1028)) (i32.store (i32.const 2080) (i32.const 7))
+            (block $refused
+              (loop $again
+                (call $request (i32.const 2048) (i32.const 512))
+                (br_if $refused (i32.load8_u (i32.const 512)))
+                (local.set $answers (i32.add (local.get $answers) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $answers) (i32.const 90)))))
+            (i32.store8 (i32.const 1040) (i32.add (i32.const 48) (i32.div_u (local.get $answers) (i32.const 10))))
+            (i32.store8 (i32.const 1041) (i32.add (i32.const 48) (i32.rem_u (local.get $answers) (i32.const 10))))
+            (call $respond (i32.const 1) (i32.const 200) (i32.const 1040) (i32.const 2)))"#;
+        let grants = Grants { upstreams: ["auth".to_owned()].into(), ..Grants::default() };
+        let policy = Policy { grants, ..Policy::default() };
+        let plugin = load(&asking(imports, code), policy).await.expect("it loads");
+        let instance = plugin.instantiate().finish().await.expect("it starts");
+        assert_eq!(answered(&instance).await, "64");
+        assert_eq!(answered(&instance).await, "00", "they are still kept");
+    });
+}
+
+#[test]
 fn timers_and_ticks_run_in_the_background() {
     run(async {
         let imports = r#"(import "weir:plugin/timer@1.0.0" "set" (func $set (param i32 i32 f64 i32)))"#;
-        // Sets a timer, whose hook traps unless it has the timer's name; the answer counts them.
+        // Sets a timer, whose hook fails unless it has the timer's name; the answer counts them.
         let code = r#"
           (global $over (mut i32) (i32.const 48))
           (data (i32.const 1024) "later")
-          (func (export "weir:plugin/tick-hooks@1.0.0#on-tick")
+          (func (export "weir:plugin/tick-hooks@1.0.0#on-tick") (result i32)
             (call $set (i32.const 1024) (i32.const 5) (f64.const 3) (i32.const 512))
-            (if (i32.load8_u (i32.const 512)) (then unreachable)))
-          (func (export "weir:plugin/tick-hooks@1.0.0#on-timer") (param $at i32) (param $len i32)
-            (if (i32.ne (i32.load8_u (local.get $at)) (i32.const 108)) (then unreachable))
-            (global.set $over (i32.add (global.get $over) (i32.const 1))))
+            (if (i32.load8_u (i32.const 512)) (then unreachable))
+            (call $nothing))
+          (func (export "weir:plugin/tick-hooks@1.0.0#on-timer") (param $at i32) (param $len i32) (result i32)
+            (if (i32.ne (i32.load8_u (local.get $at)) (i32.const 108))
+              (then (return (call $bytes (i32.const 1) (i32.const 1024) (i32.const 5)))))
+            (global.set $over (i32.add (global.get $over) (i32.const 1)))
+            (call $nothing))
           (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
             (call $drop_request (local.get $req))
             (i32.store8 (i32.const 1032) (global.get $over))
@@ -130,6 +166,6 @@ fn timers_and_ticks_run_in_the_background() {
         assert_eq!(instance.on_timer("later".to_owned()).finish().await, Ok(()));
         // Exchanges have another instance, which never waits for it.
         assert_eq!(answered(&instance).await, "0");
-        assert!(instance.on_timer("other".to_owned()).finish().await.is_err());
+        assert_eq!(instance.on_timer("other".to_owned()).finish().await, Err("later".to_owned()));
     });
 }

@@ -94,12 +94,14 @@ fn a_relay_can_be_sent_to() {
             (if (i32.load8_u (i32.const 512)) (then unreachable))
             (call $drop_relay (local.get $ws))
             (call $drop_request (local.get $req))
-            (i32.const 2))
+            (call $watch (i32.const 2)))
           (func (export "weir:plugin/websocket-hooks@1.0.0#on-close")
             (param $x i32) (param $ws i32) (param $has i32) (param $code i32) (param i32 i32) (param $by i32)
+            (result i32)
             (if (i32.ne (local.get $code) (i32.const 1001)) (then unreachable))
             (if (i32.ne (local.get $by) (i32.const 1)) (then unreachable))
-            (call $drop_relay (local.get $ws)))"#;
+            (call $drop_relay (local.get $ws))
+            (call $nothing))"#;
         let text = Text { groups: GROUPS, hooks: WEBSOCKET | FRAME | MESSAGE | CLOSE, imports, code };
         let instance = instance(&text, Limits::default()).await;
         let relays = NotedRelays::default();

@@ -161,18 +161,16 @@ impl OnRequestBody for Conformance {
 }
 
 impl SelectUpstream for Conformance {
-    fn select_upstream(&self, x: &mut Exchange, selection: &Selection, req: &Request) -> Target {
+    fn select_upstream(&self, x: &mut Exchange, selection: &Selection, req: &Request) -> Result<Target> {
         x.kept.insert("selection".to_owned(), steps::selection_value(selection));
         let given = Given { request: Some(req), ..Given::default() };
-        match self.take("select-upstream", &mut x.kept, &given) {
-            Ok(None) => Target::Default,
-            Ok(Some(Say::Group(name))) => Target::Group(name),
-            Ok(Some(Say::Endpoint(address))) => Target::Endpoint(address),
-            Ok(Some(Say::HashKey(key))) => Target::HashKey(key.into_bytes()),
-            // Its verdict has no case for a failure: what is left is to trap.
-            Ok(Some(_)) => panic!("a verdict of another hook"),
-            Err(failure) => panic!("{}", failure.text()),
-        }
+        Ok(match self.take("select-upstream", &mut x.kept, &given)? {
+            None => Target::Default,
+            Some(Say::Group(name)) => Target::Group(name),
+            Some(Say::Endpoint(address)) => Target::Endpoint(address),
+            Some(Say::HashKey(key)) => Target::HashKey(key.into_bytes()),
+            Some(other) => return other.misplaced("select-upstream"),
+        })
     }
 }
 
@@ -189,16 +187,16 @@ impl OnResponseBody for Conformance {
 }
 
 impl OnLog for Conformance {
-    fn on_log(&self, x: &mut Exchange, res: &Response, req: &Request) {
+    fn on_log(&self, x: &mut Exchange, res: &Response, req: &Request) -> Result<()> {
         let given = Given { request: Some(req), response: Some(res), ..Given::default() };
-        ended(self.take("log", &mut x.kept, &given));
+        self.take("log", &mut x.kept, &given).map(drop)
     }
 }
 
 impl OnWebsocket for Conformance {
-    fn on_websocket(&self, x: &mut Exchange, ws: &Relay, req: &Request) -> Watch {
+    fn on_websocket(&self, x: &mut Exchange, ws: &Relay, req: &Request) -> Result<Watch> {
         let given = Given { request: Some(req), relay: Some(ws), ..Given::default() };
-        self.watch("websocket", x, &given).unwrap_or_else(|failure| panic!("{}", failure.text()))
+        self.watch("websocket", x, &given)
     }
 }
 
@@ -215,9 +213,9 @@ impl OnMessage for Conformance {
 }
 
 impl OnClose for Conformance {
-    fn on_close(&self, x: &mut Exchange, ws: &Relay, closed: &Closed) {
+    fn on_close(&self, x: &mut Exchange, ws: &Relay, closed: &Closed) -> Result<()> {
         x.kept.insert("closed".to_owned(), steps::closed_value(closed));
-        ended(self.take("close", &mut x.kept, &Given { relay: Some(ws), ..Given::default() }));
+        self.take("close", &mut x.kept, &Given { relay: Some(ws), ..Given::default() }).map(drop)
     }
 }
 
@@ -238,23 +236,16 @@ impl OnTick for Conformance {
         self.settings.tick_every.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     }
 
-    fn on_tick(&self) {
-        ended(self.take("tick", &mut self.kept.borrow_mut(), &Given::default()));
+    fn on_tick(&self) -> Result<()> {
+        self.take("tick", &mut self.kept.borrow_mut(), &Given::default()).map(drop)
     }
 }
 
 impl OnTimer for Conformance {
-    fn on_timer(&self, name: &str) {
+    fn on_timer(&self, name: &str) -> Result<()> {
         let mut kept = self.kept.borrow_mut();
         kept.insert("name".to_owned(), json!(name));
-        ended(self.take("timer", &mut kept, &Given::default()));
-    }
-}
-
-/// Of a hook that says nothing.
-fn ended(result: Result<Option<Say>>) {
-    if let Err(failure) = result {
-        log::error(failure.text());
+        self.take("timer", &mut kept, &Given::default()).map(drop)
     }
 }
 
