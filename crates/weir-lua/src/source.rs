@@ -49,6 +49,16 @@ impl Source {
         Ok(Source { main: name.clone(), files: BTreeMap::from([(name, text)]), folder })
     }
 
+    /// The scripts in a folder, none of which is the plugin: what tests of another plugin may `require`.
+    ///
+    /// # Errors
+    /// What cannot be read, or is no text, with its path.
+    pub fn beside(folder: &Path) -> io::Result<Self> {
+        let (mut files, mut left) = (BTreeMap::new(), MOST);
+        walk(folder, "", 0, &mut left, &mut files)?;
+        Ok(Source { main: String::new(), files, folder: Some(folder.to_owned()) })
+    }
+
     /// The file that `require(name)` in `from` means: `a.b` and `a/b` from the plugin's folder, `./b` and `../b`
     /// from the folder of `from`. Nothing outside the plugin's folder.
     pub(crate) fn resolve(&self, from: &str, name: &str) -> Option<&str> {
@@ -84,7 +94,12 @@ fn walk(
         let entry = entry.map_err(|e| named(folder, &e))?;
         let (path, name) = (entry.path(), entry.file_name());
         let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
-        let kind = std::fs::metadata(&path).map_err(|e| named(&path, &e))?;
+        let kind = match std::fs::metadata(&path) {
+            Ok(kind) => kind,
+            // A link that leads to nothing, as to a component that is not built yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !name.ends_with(".lua") => continue,
+            Err(error) => return Err(named(&path, &error)),
+        };
         if kind.is_dir() && depth > 0 {
             walk(&path, &format!("{prefix}{name}/"), depth - 1, left, files)?;
         } else if kind.is_file() && name.ends_with(".lua") && !name.ends_with("_test.lua") {

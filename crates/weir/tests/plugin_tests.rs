@@ -56,7 +56,10 @@ fn tests_without_a_plugin_are_told() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("gone_test.lua"), "return {}").unwrap();
     let (code, _, errors) = check(&[folder.path().to_str().unwrap()]);
-    assert!(code == 2 && errors.contains("plugin.lua or gone.lua would be beside it"), "{errors}");
+    assert!(
+        code == 2 && errors.contains("plugin.lua, plugin.wasm, gone.lua or gone.wasm would be beside it"),
+        "{errors}"
+    );
     std::fs::write(folder.path().join("gone.lua"), "return {}").unwrap();
     let (code, told, _) = check(&[folder.path().to_str().unwrap()]);
     assert!(code == 2 && told.contains("there is no test in this file"), "{told}");

@@ -19,6 +19,7 @@ mod sockets;
 mod start;
 mod stop;
 mod supervised;
+mod tested_wasm;
 mod timers;
 mod upgrade;
 mod wasm;

@@ -16,14 +16,14 @@ use weir_plugin::services::Services;
 use weir_plugin::settings::{self, Settings};
 use weir_plugin::{Plugin, Policy};
 use weir_services::{Sample, Shown};
-use weir_wasm::WasmPlugin;
+use weir_wasm::{Compiled, WasmPlugin};
 
 /// What a plugin is asked to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct What {
     /// Its name in the configuration.
     pub name: String,
-    /// A script, a folder with `plugin.lua`, or a component.
+    /// A script, a component, or a folder with `plugin.lua` or `plugin.wasm`.
     pub path: PathBuf,
     /// What it is configured with.
     pub settings: Settings,
@@ -67,6 +67,16 @@ pub enum Source {
 pub struct Component {
     path: PathBuf,
     bytes: Bytes,
+}
+
+/// The script of a plugin that is a folder.
+pub const SCRIPT: &str = "plugin.lua";
+/// The component of one.
+pub const COMPONENT: &str = "plugin.wasm";
+
+/// The file of a plugin that is a folder; `None` where it is none. A link counts that leads to what is not there yet.
+pub fn main_of(folder: &Path) -> Option<&'static str> {
+    [SCRIPT, COMPONENT].into_iter().find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
 /// The most bytes of a component.
@@ -158,13 +168,40 @@ pub fn services_apart(kv_memory: u64) -> Services {
 /// # Errors
 /// [`Problem::Unreadable`].
 pub fn read(what: &What) -> Result<Source, Problem> {
-    let unreadable = |error: io::Error| Problem::Unreadable(error.to_string());
-    match component(&what.path).map_err(|error| {
-        unreadable(io::Error::new(error.kind(), format!("{}: {error}", what.path.display())))
-    })? {
+    read_from(&what.path).map_err(Problem::Unreadable)
+}
+
+/// Reads the files of the plugin at a path.
+///
+/// # Errors
+/// What cannot be read, and why.
+pub fn read_from(path: &Path) -> Result<Source, String> {
+    let file = file_of(path)?;
+    let found = component(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match found {
         Some(component) => Ok(Source::Component(component)),
-        None => weir_lua::Source::read(&what.path).map(Source::Script).map_err(unreadable),
+        None if file.ends_with(COMPONENT) => Err(format!("{}: this is no WebAssembly", file.display())),
+        None => weir_lua::Source::read(path).map(Source::Script).map_err(|error| error.to_string()),
     }
+}
+
+/// The file that begins a plugin: of a folder its component, if it has one.
+fn file_of(path: &Path) -> Result<PathBuf, String> {
+    let (script, component) = (path.join(SCRIPT), path.join(COMPONENT));
+    if !path.is_dir() || component.symlink_metadata().is_err() {
+        return Ok(path.to_owned());
+    }
+    if script.is_file() {
+        let shown = path.display();
+        return Err(format!("{shown}: it has {SCRIPT} and {COMPONENT}, and one of them is to be the plugin"));
+    }
+    if let (false, Ok(to)) = (component.exists(), component.read_link()) {
+        let (shown, to) = (component.display(), to.display());
+        return Err(format!(
+            "{shown}: the component is not built yet: this is a link to {to}, which is not there"
+        ));
+    }
+    Ok(component)
 }
 
 /// The component that a file is, which is seen by how it begins; a module, too, of which it is then told what is wrong.
@@ -246,6 +283,14 @@ fn load_script(
     }
 }
 
+/// Compiles a component for a plugin of this name, or finds it compiled in the cache. May take seconds.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn compile(name: &str, component: &Component) -> Result<Compiled, weir_wasm::LoadError> {
+    Compiled::new(name, &component.bytes, cache().as_deref())
+}
+
 fn load_component(
     what: &What,
     component: &Component,
@@ -257,8 +302,7 @@ fn load_component(
         Problem::Script(messages.into_iter().map(fault).collect())
     };
     // Compiling takes as long as it takes; the deadline is the plugin's own.
-    let compiled = weir_wasm::Compiled::new(&what.name, &component.bytes, cache().as_deref());
-    let compiled = compiled.map_err(|error| problem(error.0))?;
+    let compiled = compile(&what.name, component).map_err(|error| problem(error.0))?;
     let loading = WasmPlugin::load(&what.name, compiled, &what.settings, what.policy.clone(), services);
     match bounded(what, loading, |message| weir_wasm::LoadError(vec![message])) {
         Ok(plugin) => Ok(Arc::new(plugin)),

@@ -16,14 +16,18 @@ pub(super) const AFTER: &str = "\
 Exit codes:
   0  all tests passed
   1  a test failed
-  2  something cannot be loaded: a path that is not there, a script that does not compile, a file without tests";
+  2  something cannot be loaded: a path that is not there, a plugin that does not compile, a file without tests";
 
 /// Which tests are run, and who is told.
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
-    /// A plugin's folder, a folder of plugins, a plugin's file or a file of tests.
-    #[arg(value_name = "PATH", default_value = "plugins")]
+    /// A plugin's folder, a folder of plugins, a plugin's file or a file of tests. [default: plugins; where there is no such
+    /// folder, this one if it is a plugin's]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Test this plugin, a script or a component, instead of those that lie beside the tests.
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
     /// Only tests with this text in `PLUGIN: TEST`.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     filter: String,
@@ -45,19 +49,28 @@ impl Test {
             Err(error) => return refuse(&format!("no event loop to watch in: {error}")),
         };
         let mut watcher = Watcher::new();
-        watcher.follow(vec![Inputs::tests(&self.paths)]);
+        let inputs = || vec![Inputs::tests(&self.paths(), self.plugin.as_deref())];
+        watcher.follow(inputs());
         loop {
             self.once();
             let changed = runtime.block_on(watcher.changed());
             print(&format!("\n{changed}\n\n"));
             // A folder may be another under the same name by now.
-            watcher.follow(vec![Inputs::tests(&self.paths)]);
+            watcher.follow(inputs());
             watcher.renew();
         }
     }
 
+    fn paths(&self) -> Vec<PathBuf> {
+        if self.paths.is_empty() { vec![find::default_path()] } else { self.paths.clone() }
+    }
+
     fn once(&self) -> ExitCode {
-        let found = match find::find(&self.paths) {
+        let found = match &self.plugin {
+            Some(plugin) => find::find_for(plugin, &self.paths()),
+            None => find::find(&self.paths()),
+        };
+        let found = match found {
             Ok(found) => found,
             Err(message) => return refuse(&message),
         };

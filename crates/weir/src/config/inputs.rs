@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::assemble::plugins::COMPONENT;
+
 /// The SHA-256 of something that was read.
 pub type Digest = [u8; 32];
 
@@ -69,14 +71,20 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The folders and files of scripts at these paths, with their tests.
-    pub fn tests(paths: &[PathBuf]) -> Self {
+    /// The folders and files of plugins at these paths, with their tests, and the plugin that is tested by them instead.
+    pub fn tests(paths: &[PathBuf], plugin: Option<&Path>) -> Self {
         let mut inputs = Inputs::default();
+        if let Some(plugin) = plugin.filter(|plugin| plugin.is_file()) {
+            inputs.file_to_read(plugin, Kind::Script);
+        }
         for path in paths {
             match path.is_dir() {
                 true => inputs.folder(path, Listing::Tests),
                 // A script and its tests lie beside each other.
-                false => inputs.folder(parent(path), Listing::Tests),
+                false => {
+                    inputs.folder(parent(path), Listing::Tests);
+                    inputs.file_to_read(path, Kind::Test);
+                }
             }
         }
         inputs
@@ -106,6 +114,12 @@ impl Inputs {
         self.folders.insert(path.to_path_buf(), listing);
         self.listed.insert(path.to_path_buf(), names(path, listing));
         if listing == Listing::Configs || depth == 0 {
+            return;
+        }
+        let component = path.join(COMPONENT);
+        if component.symlink_metadata().is_ok() {
+            // What else is in there is for whoever builds it, and may be a lot.
+            self.file_to_read(&component, Kind::Script);
             return;
         }
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {

@@ -24,7 +24,7 @@ pub struct Proof {
 struct Tested {
     name: String,
     path: PathBuf,
-    source: weir_lua::Source,
+    source: Source,
 }
 
 /// Runs the tests of plugins that are not what they were `before`, off this thread. What is told of them; nothing where
@@ -67,8 +67,6 @@ fn new(plugins: &[Loaded], before: &[Loaded]) -> Vec<Tested> {
     let mut tested: Vec<Tested> = Vec::new();
     for Loaded { what, plugin, source } in plugins {
         let is_old = before.iter().any(|old| Arc::ptr_eq(&old.plugin, plugin));
-        // Components have no tests yet.
-        let Source::Script(source) = source else { continue };
         if !is_old && !tested.iter().any(|other| other.path == what.path) {
             tested.push(Tested { name: what.name.clone(), path: what.path.clone(), source: source.clone() });
         }

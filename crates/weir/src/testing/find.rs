@@ -2,18 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::assemble::plugins::{COMPONENT, SCRIPT, main_of};
+
 /// What files of tests end with.
 const ENDING: &str = "_test.lua";
+/// What files of plugins end with.
+const KINDS: [&str; 2] = [".lua", ".wasm"];
+/// Where plugins are looked for.
+const FOLDER: &str = "plugins";
 
 /// A plugin and its tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// By its file or folder.
     pub name: String,
-    /// A script, or a folder with `plugin.lua`.
+    /// A script, a component, or a folder with `plugin.lua` or `plugin.wasm`.
     pub path: PathBuf,
     /// Files of tests, sorted.
     pub tests: Vec<PathBuf>,
+}
+
+/// Where to look where nothing is said: in `plugins`, else here, where this is a plugin's folder.
+pub fn default_path() -> PathBuf {
+    let here = Path::new(".");
+    match !Path::new(FOLDER).is_dir() && main_of(here).is_some() {
+        true => here.to_owned(),
+        false => FOLDER.into(),
+    }
 }
 
 /// Finds plugins and their tests. A path is a plugin's folder, a folder of plugins, a plugin's file or a file of tests.
@@ -37,6 +52,39 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
     Ok(all)
 }
 
+/// Finds tests for a plugin, whatever lies beside them. A path is a file of tests, or a folder with such files or with
+/// folders that have them.
+///
+/// # Errors
+/// What is not there, or where there are none.
+pub fn find_for(plugin: &Path, paths: &[PathBuf]) -> Result<Vec<Found>, String> {
+    let mut tests = Vec::new();
+    for path in paths {
+        let before = tests.len();
+        match metadata(path)?.is_dir() {
+            false => tests.push(path.clone()),
+            true => {
+                for entry in entries(path)? {
+                    let inside = if entry.is_dir() { entries(&entry)? } else { vec![entry] };
+                    tests.extend(inside.into_iter().filter(|file| is_test(file)));
+                }
+            }
+        }
+        if tests.len() == before {
+            return Err(format!(
+                "{}: there are no files of tests (*{ENDING}) in this folder",
+                path.display()
+            ));
+        }
+    }
+    metadata(plugin)?;
+    let name = match plugin.is_dir() {
+        true => name_of(plugin),
+        false => name_of(&plugin.with_extension("")),
+    };
+    Ok(vec![Found { name, path: plugin.to_owned(), tests }])
+}
+
 /// The plugin at a path that a configuration names, and its tests.
 ///
 /// # Errors
@@ -44,19 +92,18 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
 pub fn plugin(path: &Path) -> Result<Found, String> {
     match path.is_dir() {
         true => folder(path),
-        false => Ok(file(path, &name_of(&path.with_extension("")))),
+        false => Ok(file(path)),
     }
 }
 
 /// Where the tests of a plugin that is one file are, if it has any.
-pub fn tests_beside(script: &Path) -> PathBuf {
-    script.with_file_name(format!("{}{ENDING}", name_of(&script.with_extension(""))))
+pub fn tests_beside(plugin: &Path) -> PathBuf {
+    plugin.with_file_name(format!("{}{ENDING}", name_of(&plugin.with_extension(""))))
 }
 
 fn under(path: &Path) -> Result<Vec<Found>, String> {
-    let kind = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    if kind.is_dir() {
-        return if path.join("plugin.lua").is_file() { Ok(vec![folder(path)?]) } else { plugins_in(path) };
+    if metadata(path)?.is_dir() {
+        return if main_of(path).is_some() { Ok(vec![folder(path)?]) } else { plugins_in(path) };
     }
     let name = name_of(path);
     if let Some(tested) = name.strip_suffix(ENDING) {
@@ -64,26 +111,30 @@ fn under(path: &Path) -> Result<Vec<Found>, String> {
         found.tests = vec![path.to_owned()];
         return Ok(vec![found]);
     }
-    match name.strip_suffix(".lua") {
-        Some("plugin") => Ok(vec![folder(parent(path))?]),
-        Some(plugin) => Ok(vec![file(path, plugin)]),
-        None => {
-            Err(format!("{}: this is no plugin: a folder or a file that ends with .lua is", path.display()))
-        }
+    if name == SCRIPT || name == COMPONENT {
+        return Ok(vec![folder(parent(path))?]);
+    }
+    match is_plugin(&name) {
+        true => Ok(vec![file(path)]),
+        false => Err(format!(
+            "{}: this is no plugin: a folder or a file that ends with .lua or .wasm is",
+            path.display()
+        )),
     }
 }
 
 /// The plugin that a file of tests, named `NAME_test.lua`, is about.
 fn plugin_of(tests: &Path, name: &str) -> Result<Found, String> {
     let beside = parent(tests);
-    if beside.join("plugin.lua").is_file() {
+    if main_of(beside).is_some() {
         return folder(beside);
     }
-    let script = beside.join(format!("{name}.lua"));
-    match script.is_file() {
-        true => Ok(file(&script, name)),
-        false => Err(format!(
-            "{}: there is nothing to test: plugin.lua or {name}.lua would be beside it",
+    let options = KINDS.map(|kind| beside.join(format!("{name}{kind}")));
+    match options.iter().find(|plugin| plugin.is_file()) {
+        Some(plugin) => Ok(file(plugin)),
+        None => Err(format!(
+            "{}: there is nothing to test: {SCRIPT}, {COMPONENT}, {name}.lua or {name}.wasm would be beside it; or \
+             `--plugin` names it",
             tests.display()
         )),
     }
@@ -91,18 +142,16 @@ fn plugin_of(tests: &Path, name: &str) -> Result<Found, String> {
 
 /// A plugin that is a folder, with all tests in it.
 fn folder(path: &Path) -> Result<Found, String> {
-    let tests =
-        entries(path)?.into_iter().filter(|entry| name_of(entry).ends_with(ENDING) && entry.is_file());
-    let tests = tests.collect();
+    let tests = entries(path)?.into_iter().filter(|entry| is_test(entry)).collect();
     let whole = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(Found { name: name_of(&whole), path: path.to_owned(), tests })
 }
 
 /// A plugin that is one file.
-fn file(path: &Path, name: &str) -> Found {
+fn file(path: &Path) -> Found {
     let tests = tests_beside(path);
     Found {
-        name: name.to_owned(),
+        name: name_of(&path.with_extension("")),
         path: path.to_owned(),
         tests: tests.is_file().then_some(tests).into_iter().collect(),
     }
@@ -112,19 +161,31 @@ fn plugins_in(path: &Path) -> Result<Vec<Found>, String> {
     let mut all = Vec::new();
     for entry in entries(path)? {
         let name = name_of(&entry);
-        if entry.join("plugin.lua").is_file() {
+        if main_of(&entry).is_some() {
             all.push(folder(&entry)?);
         } else if let Some(tested) = name.strip_suffix(ENDING).filter(|_| entry.is_file()) {
             // Of a plugin beside it, which has it already; else nobody would run it.
             plugin_of(&entry, tested)?;
-        } else if let Some(plugin) = name.strip_suffix(".lua").filter(|_| entry.is_file()) {
-            all.push(file(&entry, plugin));
+        } else if is_plugin(&name) && entry.is_file() {
+            all.push(file(&entry));
         }
     }
     if all.is_empty() {
         return Err(format!("{}: there are no plugins in this folder", path.display()));
     }
     Ok(all)
+}
+
+fn is_plugin(name: &str) -> bool {
+    KINDS.iter().any(|kind| name.ends_with(kind))
+}
+
+fn is_test(path: &Path) -> bool {
+    name_of(path).ends_with(ENDING) && path.is_file()
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata, String> {
+    std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// What is in a folder, sorted, without hidden files.

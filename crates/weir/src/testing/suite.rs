@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::LocalSet;
 use weir_lua::testing::{Failure, TestFile, Waiting};
-use weir_lua::{Fault, LoadError, LuaPlugin, Source};
+use weir_lua::{Fault, LoadError, LuaPlugin};
 use weir_plugin::Plugin;
 use weir_plugin::settings::Settings;
+use weir_wasm::{Compiled, WasmPlugin};
 
 use super::bench::{Bench, Loader};
 use super::find::Found;
 use super::lines::Lines;
+use crate::assemble::plugins::{self, Source};
 
 /// For how long a test may run, whatever it waits for.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -55,12 +58,9 @@ pub struct Broken {
 
 /// Runs the tests of a plugin whose name, `PLUGIN: TEST`, has `filter` in it.
 pub fn run(found: &Found, filter: &str) -> Suite {
-    match Source::read(&found.path) {
+    match plugins::read_from(&found.path) {
         Ok(source) => run_on(found, source, filter, None),
-        Err(error) => {
-            let broken = vec![Broken { path: found.path.clone(), message: error.to_string() }];
-            Suite { broken, ..Suite::new(found) }
-        }
+        Err(message) => Suite::broken(found, message),
     }
 }
 
@@ -70,8 +70,17 @@ pub fn run_until(found: &Found, source: Source, until: Instant) -> Suite {
 }
 
 fn run_on(found: &Found, source: Source, filter: &str, until: Option<Instant>) -> Suite {
+    let plugin = match source {
+        Source::Script(source) => Tested::Script(source),
+        Source::Component(component) => match plugins::compile(&found.name, &component) {
+            Ok(compiled) => Tested::Component(compiled),
+            Err(error) => {
+                return Suite::broken(found, format!("{}: {}", found.path.display(), joined(&error.0)));
+            }
+        },
+    };
     let mut suite = Suite::new(found);
-    let run = Run { found, source, filter, until };
+    let run = Run { found, plugin, filter, until };
     for path in &found.tests {
         if let Err(broken) = run.file(path, &mut suite) {
             suite.broken.extend(broken);
@@ -85,12 +94,23 @@ impl Suite {
         let (plugin, path) = (found.name.clone(), found.path.clone());
         Suite { plugin, path, tests: Vec::new(), left_out: 0, broken: Vec::new() }
     }
+
+    /// Of a plugin that cannot be tested.
+    fn broken(found: &Found, message: String) -> Self {
+        Suite { broken: vec![Broken { path: found.path.clone(), message }], ..Suite::new(found) }
+    }
+}
+
+/// What is tested.
+enum Tested {
+    Script(weir_lua::Source),
+    Component(Compiled),
 }
 
 /// What all files of a plugin's tests have in common.
 struct Run<'a> {
     found: &'a Found,
-    source: Source,
+    plugin: Tested,
     filter: &'a str,
     /// When all of it is to have ended.
     until: Option<Instant>,
@@ -98,19 +118,24 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn file(&self, path: &Path, suite: &mut Suite) -> Result<(), Vec<Broken>> {
-        let Run { found, source, .. } = self;
+        let Run { found, plugin, .. } = self;
         let broken = |message: String| Broken { path: path.to_owned(), message };
-        let folder = source.folder.clone().unwrap_or_default();
-        let fault = |fault: Fault| broken(shown(&folder, &fault));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let source = match plugin {
+            Tested::Script(source) if source.folder.as_deref() == Some(folder) => source.clone(),
+            _ => weir_lua::Source::beside(if folder == Path::new("") { Path::new(".") } else { folder })
+                .map_err(|error| vec![broken(error.to_string())])?,
+        };
+        let fault = |fault: Fault| broken(shown(folder, &fault));
         let text = std::fs::read_to_string(path)
             .map_err(|error| vec![broken(format!("{}: {error}", path.display()))])?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let tests = TestFile::new(&found.name, source.clone(), &name, text)
+        let tests = TestFile::new(&found.name, source, &name, text)
             .map_err(|faults| faults.into_iter().map(&fault).collect::<Vec<_>>())?;
         let lines = Lines::default();
         let kept = lines.keep();
         let names = {
-            let bench = Bench::new(loader(&found.name, source), lines.clone());
+            let bench = Bench::new(loader(&found.name, plugin), lines.clone());
             self.block_on(tests.names(&bench.services))
                 .map_err(|message| vec![broken(format!("{}: {message}", path.display()))])?
                 .map_err(|wrong| vec![fault(wrong)])?
@@ -124,7 +149,7 @@ impl Run<'_> {
                 continue;
             }
             let begun = Instant::now();
-            let bench = Bench::new(loader(&found.name, source), lines.clone());
+            let bench = Bench::new(loader(&found.name, plugin), lines.clone());
             let services = bench.services.clone();
             let result = self.block_on(tests.run(&name, &services, bench)).unwrap_or_else(|message| {
                 let fault = Fault { file: String::new(), line: None, message };
@@ -151,7 +176,8 @@ impl Run<'_> {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("no event loop to run it in: {error}"))?;
-        let done = runtime.block_on(async {
+        // As on a worker: what a component waits for goes on in a task of its own.
+        let done = LocalSet::new().block_on(&runtime, async {
             // What would be ready at once has no time either.
             if time.is_zero() { None } else { tokio::time::timeout(time, future).await.ok() }
         });
@@ -159,20 +185,36 @@ impl Run<'_> {
     }
 }
 
-/// Loads a script the way that weir does.
-fn loader(name: &str, source: &Source) -> Loader {
-    let (name, source) = (name.to_owned(), source.clone());
-    Box::new(move |settings: Settings, policy, services| -> Waiting<Result<Arc<dyn Plugin>, String>> {
-        let (name, source) = (name.clone(), source.clone());
-        Box::pin(async move {
-            let loaded = LuaPlugin::load(&name, source, settings, policy, services).await;
-            let plugin = loaded.map_err(|error| match error {
-                LoadError::Script(faults) => joined(&faults),
-                LoadError::Settings(problems) => joined(&problems),
-            })?;
-            Ok(Arc::new(plugin) as Arc<dyn Plugin>)
-        })
-    })
+/// Loads a plugin the way that weir does.
+fn loader(name: &str, plugin: &Tested) -> Loader {
+    type Loaded = Waiting<Result<Arc<dyn Plugin>, String>>;
+    let name = name.to_owned();
+    match plugin {
+        Tested::Script(source) => {
+            let source = source.clone();
+            Box::new(move |settings: Settings, policy, services| -> Loaded {
+                let (name, source) = (name.clone(), source.clone());
+                Box::pin(async move {
+                    let loaded = LuaPlugin::load(&name, source, settings, policy, services).await;
+                    let plugin = loaded.map_err(|error| match error {
+                        LoadError::Script(faults) => joined(&faults),
+                        LoadError::Settings(problems) => joined(&problems),
+                    })?;
+                    Ok(Arc::new(plugin) as Arc<dyn Plugin>)
+                })
+            })
+        }
+        Tested::Component(compiled) => {
+            let compiled = compiled.clone();
+            Box::new(move |settings: Settings, policy, services| -> Loaded {
+                let (name, compiled) = (name.clone(), compiled.clone());
+                Box::pin(async move {
+                    let loaded = WasmPlugin::load(&name, compiled, &settings, policy, services).await;
+                    Ok(Arc::new(loaded.map_err(|error| joined(&error.0))?) as Arc<dyn Plugin>)
+                })
+            })
+        }
+    }
 }
 
 fn joined(all: &[impl ToString]) -> String {

@@ -14,7 +14,7 @@ use weir_plugin::websocket::LONGEST_GROUP;
 use weir_plugin::{Grants, Limits, OnFailure, Plugin, Policy};
 
 use super::Lower;
-use crate::assemble::plugins::{self, Fault, Problem, Source};
+use crate::assemble::plugins::{self, COMPONENT, Fault, Problem, SCRIPT, Source, main_of};
 use crate::config::document::{At, File, Place, Step};
 use crate::config::inputs::{Kind, Listing};
 use crate::config::raw;
@@ -218,20 +218,22 @@ impl Lower<'_> {
     fn find_plugin(&mut self, name: &str, config: &raw::Config, at: &At) -> Option<PathBuf> {
         let folder = self.path(FOLDER, at);
         let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
-        let options = [folder.join(format!("{name}.lua")), folder.join(name)];
-        let [file, inside] = &options;
-        if is_name && file.is_file() {
-            return Some(file.clone());
-        }
         if is_name {
-            // Should it come to be there, it is the one.
-            self.report.inputs.file_to_read(file, Kind::Script);
-        }
-        if is_name && inside.join("plugin.lua").is_file() {
-            return Some(inside.clone());
-        }
-        if is_name {
-            self.report.inputs.file_to_read(&inside.join("plugin.lua"), Kind::Script);
+            for kind in ["lua", "wasm"] {
+                let file = folder.join(format!("{name}.{kind}"));
+                if file.is_file() {
+                    return Some(file);
+                }
+                // Should it come to be there, it is the one.
+                self.report.inputs.file_to_read(&file, Kind::Script);
+            }
+            let inside = folder.join(name);
+            if main_of(&inside).is_some() {
+                return Some(inside);
+            }
+            for main in [SCRIPT, COMPONENT] {
+                self.report.inputs.file_to_read(&inside.join(main), Kind::Script);
+            }
         }
         let mut known: Vec<String> = config.plugins.keys().cloned().collect();
         known.extend(names_in(&folder));
@@ -241,7 +243,8 @@ impl Lower<'_> {
         };
         let shown = folder.display();
         self.error(at, format!("there is no plugin `{name}`"), label).help(format!(
-            "it is {shown}/{name}.lua, {shown}/{name}/plugin.lua, or has a `path` in [plugins.{name}]"
+            "it is {shown}/{name}.lua, {shown}/{name}.wasm, {shown}/{name}/{SCRIPT} or {shown}/{name}/{COMPONENT}, or has a \
+             `path` in [plugins.{name}]"
         ));
         None
     }
@@ -443,9 +446,9 @@ fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        match name.strip_suffix(".lua") {
+        match name.strip_suffix(".lua").or_else(|| name.strip_suffix(".wasm")) {
             Some(name) => Some(name.to_owned()),
-            None => entry.path().join("plugin.lua").is_file().then_some(name),
+            None => main_of(&entry.path()).map(|_| name),
         }
     };
     entries.filter_map(name).collect()

@@ -12,8 +12,8 @@ use super::{Bytes, Text, Time, kib, secs};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugin {
-    /// The script, a folder with `plugin.lua`, or a component of WebAssembly, relative to this file. Default:
-    /// plugins/NAME.lua or plugins/NAME/plugin.lua.
+    /// The script, a component of WebAssembly, or a folder with `plugin.lua` or `plugin.wasm`, relative to this file. Default:
+    /// what is there of plugins/NAME.lua, plugins/NAME.wasm and the folder plugins/NAME.
     pub path: Option<String>,
     /// What it is configured with; the plugin says what there is.
     pub settings: BTreeMap<String, Json>,

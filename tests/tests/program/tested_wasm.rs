@@ -1,0 +1,115 @@
+//! `weir test`, and proofs before a reload, on plugins that are components.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tempfile::TempDir;
+use weir_tests::process::{self, Output};
+use weir_tests::{Weir, tools, weir};
+
+const TESTS: &str = r#"return {
+  ["a blocked path is refused"] = function(t)
+    local plugin = t:plugin { blocked = { "/private" } }
+    local x = plugin:exchange { path = "/private/a" }
+    t:equal(x.response.status, 403)
+    t:equal(x.log, { { level = "info", message = "refused /private/a" } })
+  end,
+  ["others are marked"] = function(t)
+    local x = t:plugin { served_by = require("./name") }:exchange { path = "/" }
+    t:equal(x.response.headers["x-served-by"], "edge-1")
+  end,
+  ["a mistake is told"] = function(t)
+    t:error(function() t:plugin { blocked = { "private" } } end, "`private` does not begin with `/`")
+  end,
+}"#;
+
+/// A folder with `demo`, a plugin whose component is a link, as a build leaves it.
+fn demo() -> TempDir {
+    let folder = weir::folder();
+    let demo = folder.path().join("demo");
+    fs::create_dir(&demo).expect("a folder");
+    symlink("built/demo.wasm", demo.join("plugin.wasm")).expect("a link");
+    fs::write(demo.join("plugin_test.lua"), TESTS).expect("a file");
+    fs::write(demo.join("name.lua"), "return \"edge-1\"").expect("a file");
+    folder
+}
+
+fn build(folder: &TempDir) {
+    let built = folder.path().join("demo/built");
+    fs::create_dir(&built).expect("a folder");
+    fs::copy(tools::guest("example"), built.join("demo.wasm")).expect("a copy");
+}
+
+fn test_in(folder: &Path, arguments: &[&str]) -> Output {
+    process::run("weir", weir::command(&[&["test"], arguments].concat()).current_dir(folder), b"")
+}
+
+#[test]
+fn a_component_has_tests_as_a_script_has() {
+    let folder = demo();
+    let output = test_in(folder.path(), &["demo"]);
+    assert_eq!(output.code, Some(2), "{}{}", output.stdout, output.stderr);
+    let told = "demo/plugin.wasm: the component is not built yet: this is a link to built/demo.wasm";
+    assert!(output.stdout.contains(told), "{}", output.stdout);
+    build(&folder);
+    // By its folder, by a folder of plugins, by a file of tests, and in its folder.
+    let demo = folder.path().join("demo");
+    for (here, arguments) in
+        [(folder.path(), &["demo"][..]), (folder.path(), &["."]), (&demo, &["plugin_test.lua"]), (&demo, &[])]
+    {
+        let output = test_in(here, arguments);
+        assert_eq!(output.code, Some(0), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains("3 passed, 0 failed"), "{}", output.stdout);
+    }
+    fs::write(demo.join("plugin.lua"), "return {}").expect("a file");
+    let output = test_in(folder.path(), &["demo"]);
+    assert_eq!(output.code, Some(2), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("it has plugin.lua and plugin.wasm"), "{}", output.stdout);
+}
+
+#[test]
+fn tests_are_run_on_another_plugin() {
+    let folder = demo();
+    let script = "return { on_response = function(res) res.headers:set(\"x-served-by\", \"edge-1\") end,
+        config = { served_by = { type = \"string\" } } }";
+    fs::write(folder.path().join("other.lua"), script).expect("a file");
+    for (plugin, passed) in [("other.lua", 1), (tools::guest("example").to_str().expect("a plain name"), 3)] {
+        let output = test_in(folder.path(), &["--plugin", plugin, "demo"]);
+        assert!(output.stdout.contains(&format!("{passed} passed")), "{plugin}: {}", output.stdout);
+    }
+    let output = test_in(folder.path(), &["--plugin", "gone.wasm", "demo"]);
+    assert!(output.stderr.contains("gone.wasm: No such file"), "{}", output.stderr);
+    let output = test_in(folder.path(), &["--plugin", "other.lua", "."]);
+    assert_eq!(output.code, Some(1), "a folder with folders that have tests: {}", output.stderr);
+}
+
+#[test]
+fn a_component_whose_tests_fail_does_not_serve() {
+    let folder = demo();
+    build(&folder);
+    let config = "
+        workers = 1
+        [[listeners]]
+        name = \"web\"
+        address = \"127.0.0.1:0\"
+        [[routes]]
+        respond = \"served\"
+        plugins = [\"demo\"]
+        [plugins.demo]
+        path = \"demo\"
+        [reload]
+        prove = \"tests\"
+        ";
+    let weir = Weir::start_in(folder, config);
+    let served_by = || crate::shipped::ask(&weir, "GET /").header("x-served-by").map(str::to_owned);
+    assert_eq!(served_by().as_deref(), Some("weir"));
+    // Another one, which does not do what the tests want: it is put where the link leads, as a build does.
+    let demo = weir.folder().join("demo");
+    fs::copy(tools::guest("image_guard"), demo.join("new")).expect("a copy");
+    fs::rename(demo.join("new"), demo.join("built/demo.wasm")).expect("and renamed");
+    let told = weir.wait_for_status("refused", |status| status["last_change"]["outcome"] == "refused");
+    let told = told["last_change"].to_string();
+    assert!(told.contains("plugin `demo`: its test \\\"others are marked\\\""), "{told}");
+    assert_eq!(served_by().as_deref(), Some("weir"));
+}
