@@ -168,6 +168,8 @@ impl Response {
 impl UserData for Response {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("status", |_, this| Ok(this.status));
+        // Of several calls some may have failed: in the place of an answer there is a table with `error`.
+        fields.add_field_method_get("error", |_, _| Ok(mlua::Nil));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
