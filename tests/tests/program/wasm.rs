@@ -133,3 +133,54 @@ fn messages_are_seen_and_changed() {
         assert_eq!(client.read().expect("a message").into_text().expect("text").as_str(), expected);
     }
 }
+
+/// A component as it is, but for a section with this text that nothing reads: another file with the same code.
+fn marked(component: &[u8], text: &str) -> Vec<u8> {
+    let name = "mark";
+    let length = u8::try_from(1 + name.len() + text.len()).expect("a short section");
+    let mut marked = component.to_vec();
+    marked.extend([0, length, u8::try_from(name.len()).expect("a short name")]);
+    marked.extend(name.bytes().chain(text.bytes()));
+    marked
+}
+
+/// KiB of memory that a process has for itself, and its share of what it has with others.
+fn memory(process: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("it runs");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("there is such a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Replaced again and again, a component leaves nothing behind. `cargo xtask test --full` replaces it a thousand times.
+#[test]
+fn what_is_replaced_is_let_go_of() {
+    let reloads = if std::env::var_os("WEIR_FULL").is_some() { 1000 } else { 40 };
+    let component = std::fs::read(tools::guest("html_rewrite")).expect("it is there");
+    let variants = [marked(&component, "one"), marked(&component, "two")];
+    let folder = weir::folder();
+    let place = folder.path().join("it.wasm");
+    std::fs::write(&place, &variants[1]).expect("a file");
+    let mut weir = Weir::start_in(
+        folder,
+        &config("it.wasm", "{ rules = [{ select = \"script\", remove = true }] }", ""),
+    );
+    let process = weir.process().id();
+    let mut told = vec![memory(process)];
+    for number in 0..reloads {
+        let new = weir.folder().join("new");
+        std::fs::write(&new, &variants[number % 2]).expect("a file");
+        std::fs::rename(&new, &place).expect("and renamed");
+        let generation = number as u64 + 2;
+        weir.wait_for_status("the next", |status| status["generation"].as_u64() >= Some(generation));
+        assert_eq!(ask(&weir, "GET /").status, 200);
+        if (number + 1) % (reloads / 4) == 0 {
+            told.push(memory(process));
+        }
+    }
+    println!(
+        "{reloads} reloads of {} KiB; PSS in KiB at the begin and after each quarter: {told:?}",
+        component.len() >> 10
+    );
+    let (settled, end) = (told[1], told[4]);
+    assert!(end < settled + settled / 2, "it grows: {told:?}");
+}
