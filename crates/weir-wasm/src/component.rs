@@ -110,35 +110,77 @@ pub(crate) fn ready(name: &str, component: &Compiled, policy: &Policy) -> Result
 const MODULE: &str = "it is a core module; Proxy-Wasm is not supported yet. A component is wanted, of the world that \
                       `weir:plugin` describes";
 
+/// What a component is made of, as far as that can be told without running it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// The version of `weir:plugin` that it is made for; `None` where it is no plugin.
+    pub version: Option<String>,
+    /// The groups of hooks that it exports; which of their hooks it wants follows from its settings.
+    pub hooks: Vec<String>,
+    /// What it imports of the host API.
+    pub imports: Vec<String>,
+    /// What it imports of WASI 0.2.
+    pub wasi: Vec<String>,
+    /// What a configuration has to grant it.
+    pub needs: Vec<String>,
+    /// Why no configuration could have it.
+    pub refused: Vec<String>,
+}
+
+/// Looks at a component as a plugin of this name.
+pub fn inspect(name: &str, Compiled(component): &Compiled) -> Inspected {
+    let mut seen = look(name, component, &Policy::default());
+    if seen.version.is_none() {
+        seen.refused.push(no_plugin());
+    }
+    seen
+}
+
 /// What a component imports and cannot have.
 fn refused(name: &str, component: &Component, policy: &Policy) -> Vec<String> {
+    let Inspected { needs, mut refused, .. } = look(name, component, policy);
+    refused.extend(needs);
+    refused
+}
+
+fn look(name: &str, component: &Component, policy: &Policy) -> Inspected {
     let engine = component.engine();
     let ty = component.component_type();
-    let mut refused = Vec::new();
+    let mut seen = Inspected::default();
     for (import, item) in ty.imports(engine) {
-        let Some((package, interface, version)) = parts(import) else {
-            refused.push(format!("it imports `{import}`, which is not known"));
-            continue;
-        };
-        match package {
-            PACKAGE => {
+        let known = parts(import);
+        match known {
+            Some((PACKAGE, interface, version)) => {
+                seen.imports.push(interface.to_owned());
                 if let Some(wrong) = newer(import, version) {
-                    refused.push(wrong);
+                    seen.refused.push(wrong);
                 } else if let ComponentItem::ComponentInstance(instance) = &item.ty {
                     let functions: Vec<&str> = instance.exports(engine).map(|(name, _)| name).collect();
-                    refused.extend(weir_plugin::policy::ungranted(name, policy, interface, &functions));
+                    seen.needs.extend(weir_plugin::policy::ungranted(name, policy, interface, &functions));
                 }
             }
-            package if package.starts_with("wasi:") && version.is_some_and(|v| v.starts_with("0.2.")) => {}
-            _ => refused.push(format!("it imports `{import}`, which is not known")),
+            Some((package, _, Some(version)))
+                if package.starts_with("wasi:") && version.starts_with("0.2.") =>
+            {
+                seen.wasi.push(import.to_owned());
+            }
+            _ => seen.refused.push(format!("it imports `{import}`, which is not known")),
         }
     }
     for (export, _) in ty.exports(engine) {
-        if let Some((PACKAGE, _, version)) = parts(export) {
-            refused.extend(newer(export, version));
+        if let Some((PACKAGE, interface, version)) = parts(export) {
+            seen.refused.extend(newer(export, version));
+            match interface {
+                "plugin" => seen.version = version.map(str::to_owned),
+                group => seen.hooks.push(group.to_owned()),
+            }
         }
     }
-    refused
+    seen
+}
+
+fn no_plugin() -> String {
+    format!("it exports no interface `{PACKAGE}/plugin`: it is no plugin, or not for this version")
 }
 
 /// Package, interface and version of `package/interface@version`.
@@ -169,9 +211,7 @@ impl Exports {
             pre.component().get_export_index(None, &name).is_some()
         };
         if !has("plugin") {
-            return Err(vec![format!(
-                "it exports no interface `{PACKAGE}/plugin`: it is no plugin, or not for this version"
-            )]);
+            return Err(vec![no_plugin()]);
         }
         Ok(Exports {
             plugin: plugin::GuestIndices::new(pre).map_err(wrong)?,

@@ -30,5 +30,5 @@ mod ticker;
 mod visit;
 mod wasi;
 
-pub use component::{Compiled, Kind};
+pub use component::{Compiled, Inspected, Kind, inspect};
 pub use plugin::{LoadError, WasmPlugin};

@@ -113,3 +113,41 @@ fn a_component_whose_tests_fail_does_not_serve() {
     assert!(told.contains("plugin `demo`: its test \\\"others are marked\\\""), "{told}");
     assert_eq!(served_by().as_deref(), Some("weir"));
 }
+
+#[test]
+fn what_a_file_is_and_needs_is_told() {
+    let of = |path: &Path, more: &[&str]| {
+        let path = path.to_str().expect("a plain name");
+        weir::run(&[&["inspect", path], more].concat())
+    };
+    let output = of(&tools::guest("example"), &["--json"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let told: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!((&told["kind"], &told["version"]), (&"component".into(), &"1.0.0".into()), "{told}");
+    let sum = process::run("sha256sum", tools::program("sha256sum").arg(tools::guest("example")), b"").stdout;
+    assert_eq!(told["sha256"].as_str(), sum.split(' ').next(), "{told}");
+    assert!(told["hooks"].as_array().is_some_and(|hooks| hooks.contains(&"http-hooks".into())), "{told}");
+    assert_eq!(
+        (&told["needs"], &told["refused"]),
+        (&serde_json::json!([]), &serde_json::json!([])),
+        "{told}"
+    );
+    // What imports everything needs grants of every kind.
+    let output = of(&tools::guest("conformance"), &[]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    for need in ["`grants.kv`", "`grants.groups`", "`grants.relays`", "a name in `secrets`"] {
+        assert!(output.stdout.contains(need), "{need}: {}", output.stdout);
+    }
+    let folder = weir::folder();
+    for (bytes, code, told) in [
+        (&b"\0asm\x01\0\0\0"[..], 2, "refused  it is a core module; Proxy-Wasm is not supported yet"),
+        (b"\0asm\x0d\0\x01\0", 2, "refused  it exports no interface `weir:plugin/plugin`"),
+        (b"return {}", 2, "this is no WebAssembly"),
+    ] {
+        let file = folder.path().join("it.wasm");
+        fs::write(&file, bytes).expect("a file");
+        let output = of(&file, &[]);
+        assert_eq!(output.code, Some(code), "{told}");
+        assert!((output.stdout + &output.stderr).contains(told), "{told}");
+    }
+}

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use weir_core::client::{NoClient, WorkerClient};
 use weir_core::relay::WorkerRelays;
@@ -202,6 +203,45 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
         ));
     }
     Ok(component)
+}
+
+/// A file of WebAssembly, as [`inspect`] sees it.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The file that was looked at.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: usize,
+    /// SHA-256, in lower-case hexadecimal.
+    pub sha256: String,
+    /// `component` or `core module`.
+    pub kind: &'static str,
+    /// What it is made of.
+    pub parts: weir_wasm::Inspected,
+}
+
+/// Looks at a file of WebAssembly, or a folder with `plugin.wasm`, without running it.
+///
+/// # Errors
+/// What cannot be read, or is no WebAssembly.
+pub fn inspect(path: &Path) -> Result<Inspected, String> {
+    let file = file_of(path)?;
+    let shown = file.display();
+    let bytes = std::fs::read(&file).map_err(|error| format!("{shown}: {error}"))?;
+    let kind = match weir_wasm::Kind::of(&bytes) {
+        Some(weir_wasm::Kind::Component) => "component",
+        Some(weir_wasm::Kind::Module) => "core module",
+        None => return Err(format!("{shown}: this is no WebAssembly")),
+    };
+    let name = path.with_extension("").file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_else(|| "plugin".to_owned());
+    let component = Component { path: file.clone(), bytes: bytes.into() };
+    let parts = match compile(&name, &component) {
+        Ok(compiled) => weir_wasm::inspect(&name, &compiled),
+        Err(error) => weir_wasm::Inspected { refused: error.0, ..weir_wasm::Inspected::default() },
+    };
+    let sha256 = Sha256::digest(&component.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Inspected { path: file, size: component.bytes.len(), sha256, kind, parts })
 }
 
 /// The component that a file is, which is seen by how it begins; a module, too, of which it is then told what is wrong.

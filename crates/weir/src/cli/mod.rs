@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod explain;
+mod inspect;
 mod new;
 mod reload;
 mod status;
@@ -74,6 +75,9 @@ enum Command {
     /// Run tests of plugins, without a proxy.
     #[command(after_help = test::AFTER)]
     Test(test::Test),
+    /// Tell what a WebAssembly file is, what it imports, and what a configuration has to grant it.
+    #[command(after_help = inspect::AFTER)]
+    Inspect(inspect::Inspect),
     /// Begin a plugin.
     #[command(subcommand)]
     New(new::New),
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Ws(ws) => ws.run(),
         Command::Test(test) => test.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::New(new) => new.run(),
         Command::Types(Types::Lua) => print(LUA_TYPES),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
