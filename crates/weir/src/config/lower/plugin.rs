@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 use weir_core::spec;
 use weir_plugin::message::call::origin;
 use weir_plugin::policy::Isolation;
@@ -159,8 +160,14 @@ impl Lower<'_> {
         }
         let source = plugins::read(&what);
         self.note_scripts(&what, source.as_ref().ok());
-        if config.reload.prove >= raw::Prove::Tests && !matches!(source, Ok(Source::Component(_))) {
+        if config.reload.prove >= raw::Prove::Tests {
             self.note_tests(&what);
+        }
+        if let (Ok(source), Some(sha256)) = (&source, &raw.sha256)
+            && !self.is_the_one(source, sha256, &section.key("sha256"))
+        {
+            self.broken_plugins.push(what.path);
+            return None;
         }
         let before = self.before;
         let same =
@@ -183,6 +190,25 @@ impl Lower<'_> {
                 None
             }
         }
+    }
+
+    /// Whether a plugin's file has this SHA-256.
+    fn is_the_one(&mut self, source: &Source, sha256: &str, at: &At) -> bool {
+        let files = source.files();
+        let [(path, bytes)] = files.as_slice() else {
+            let count = files.len();
+            self.error(at, format!("`sha256` is of one file, and this plugin has {count}"), "").help(
+                "a component and a script that is alone can have one".to_owned(),
+            );
+            return false;
+        };
+        let has: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if has.eq_ignore_ascii_case(sha256) {
+            return true;
+        }
+        let title = format!("{} is not the file that `sha256` names", path.display());
+        self.error(at, title, format!("it has {has}"));
+        false
     }
 
     /// Which files a plugin is read from.

@@ -15,6 +15,8 @@ pub struct Plugin {
     /// The script, a component of WebAssembly, or a folder with `plugin.lua` or `plugin.wasm`, relative to this file. Default:
     /// what is there of plugins/NAME.lua, plugins/NAME.wasm and the folder plugins/NAME.
     pub path: Option<String>,
+    /// The SHA-256 of the script or component, in hexadecimal: another file is refused. Not for a folder with several scripts.
+    pub sha256: Option<String>,
     /// What it is configured with; the plugin says what there is.
     pub settings: BTreeMap<String, Json>,
     /// What only this plugin is told, by name: "env:NAME" is an environment variable, "file:PATH" a file. Read with the
