@@ -460,7 +460,7 @@ functions["http.all"] = function(_, calls)
   end
   local out = {}
   for i, response in weir.http.all(all) do
-    out[i] = if response.error then response else answer(response)
+    out[i] = if type(response) == "table" then response else answer(response)
   end
   return out
 end

@@ -1,7 +1,9 @@
 -- Addresses and networks.
+local load = require("./lent")
+
 return {
   ["what is one, and what is in them"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "ip.is-valid", args = { "2001:db8::1" }, save = "valid" },
         { call = "ip.is-valid", args = { "192.0.2.256" }, save = "invalid" },

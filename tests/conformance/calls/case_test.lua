@@ -1,17 +1,17 @@
 -- Requests of the plugin's own.
-local options = { grants = { upstreams = { "auth" }, hosts = { "https://login.example.com" } } }
+local load = require("./lent")
 
 return {
   ["one is sent, and its answer read"] = function(t)
     t:http(function(call)
       return { status = 201, headers = { ["x-a"] = { "1", "2" } }, body = `{call.method} {call.path} {call.body}` }
     end)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "http.request", args = { { upstream = "auth", path = "/verify?a=b", method = "POST", headers = { { "x-token", "t" } }, body = "hello", timeout = 3, limit = 1000, stream = true } }, save = "answer" },
         { say = { respond = { body = "${answer}" } } },
       } },
-    }, options)
+    }
     t:equal(weir.json.decode(plugin:exchange({}).response.body), {
       status = 201, headers = { { "x-a", "1" }, { "x-a", "2" } }, body = "POST /verify?a=b hello",
     })
@@ -23,7 +23,7 @@ return {
     t:http(function()
       return { status = 203, headers = { ["x-a"] = { "1", "2" } }, body = "hello" }
     end)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "http-response.status", args = { { url = "https://login.example.com/keys" } }, save = "status" },
         { call = "http-response.header", args = { { url = "https://login.example.com/keys" }, "X-A" }, save = "header" },
@@ -35,7 +35,7 @@ return {
         { call = "http-response.read", args = { { url = "https://login.example.com/keys" }, 3 }, save = "long" },
         { say = { respond = { body = "[${status},\"${header}\",${none},${all},${headers},\"${body}\",\"${pieces}\",${long}]" } } },
       } },
-    }, options)
+    }
     local results = weir.json.decode(plugin:exchange({}).response.body)
     t:equal({ table.unpack(results, 1, 7) }, {
       203, "1", weir.json.null, { "1", "2" }, { { "x-a", "1" }, { "x-a", "2" } }, "hello", "hello",
@@ -49,12 +49,12 @@ return {
       end
       return { status = 200, body = call.path }
     end)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "http.all", args = { { { upstream = "auth", path = "/a" }, { upstream = "auth", path = "/bad" }, { upstream = "other" } } }, save = "answers" },
         { say = { respond = { body = "${answers}" } } },
       } },
-    }, options)
+    }
     local answers = weir.json.decode(plugin:exchange({}).response.body)
     t:equal(answers[1], { status = 200, headers = {}, body = "/a" })
     t:match(answers[2].error, "the connection broke")
@@ -64,7 +64,7 @@ return {
     t:http(function()
       return nil, "the connection broke"
     end)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "http.request", args = { { upstream = "other" } }, save = "upstream" },
         { call = "http.request", args = { { url = "https://example.com/" } }, save = "host" },
@@ -72,7 +72,7 @@ return {
         { call = "http.request", args = { { upstream = "auth", path = "no slash" } }, save = "invalid" },
         { say = { respond = { body = "[${upstream},${host},${broken},${invalid}]" } } },
       } },
-    }, options)
+    }
     local results = weir.json.decode(plugin:exchange({}).response.body)
     t:match(results[1].error, "other")
     t:match(results[2].error, "https://example.com")

@@ -1,7 +1,9 @@
 -- on_close: how a WebSocket has ended.
+local load = require("./lent")
+
 return {
   ["who ended it, and how"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { close = { { call = "relay.route", save = "route" }, { call = "log.info", args = { "[\"${route}\",${closed}]" } } } },
     }
     local function ended(close)
@@ -15,7 +17,7 @@ return {
     t:equal(ended { from = "nobody" }, { code = weir.json.null, reason = "", by = "nobody" })
   end,
   ["one that has ended takes nothing"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { close = {
         { call = "relay.send", args = { "to-client", "late", "text" }, save = "late" },
         { call = "log.info", args = { "${late}" } },
@@ -26,7 +28,7 @@ return {
     t:match(weir.json.decode(x.log[1].message).error, "ended")
   end,
   ["it fails with a text"] = function(t)
-    local x = t:plugin({ hooks = { close = { { say = { fail = "disk is full" } } } } }):websocket {}
+    local x = load(t)({ hooks = { close = { { say = { fail = "disk is full" } } } } }):websocket {}
     t:match(x.failure, "on_close")
     t:match(x.failure, "disk is full")
     t:equal(x.closed.code, 1000)

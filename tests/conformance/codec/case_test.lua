@@ -1,7 +1,9 @@
 -- Encodings of bytes as text.
+local load = require("./lent")
+
 return {
   ["there and back"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "codec.base64-encode", args = { { hex = "fbff" } }, save = "base64" },
         { call = "codec.base64-decode", args = { "$base64" }, save = "from-base64" },
@@ -18,7 +20,7 @@ return {
       '+/8= {"hex":"fbff"} -_8 {"hex":"fbff"} 00ff {"hex":"00ff"} a%20b%2F%C3%A4~ a b/%zz+')
   end,
   ["what is not well formed is an error"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "codec.base64-decode", args = { "a*" }, save = "base64" },
         { call = "codec.base64url-decode", args = { "+" }, save = "base64url" },

@@ -1,7 +1,9 @@
 -- on_connect, and what is known of a connection.
+local load = require("./lent")
+
 return {
   ["a connection is accepted where nothing is said"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { connect = {
         { call = "connection.listener", save = "listener" },
         { call = "connection.peer-ip", save = "peer" },
@@ -14,19 +16,19 @@ return {
     t:equal(x.log, { { level = "info", message = "web 192.0.2.7 a.test" } })
   end,
   ["it is refused"] = function(t)
-    local x = t:plugin({ hooks = { connect = { { say = "refuse" } } } }):connect {}
+    local x = load(t)({ hooks = { connect = { { say = "refuse" } } } }):connect {}
     t:equal(x.accepted, false)
     t:equal(x.failure, nil)
   end,
   ["it fails with a text"] = function(t)
     local settings = { hooks = { connect = { { say = { fail = "no list of offices" } } } } }
-    local x = t:plugin(settings):connect {}
+    local x = load(t)(settings):connect {}
     t:equal(x.accepted, false)
     t:match(x.failure, "no list of offices")
-    t:equal(t:plugin(settings, { on_failure = "open" }):connect({}).accepted, true)
+    t:equal(load(t, "open")(settings):connect({}).accepted, true)
   end,
   ["requests know all of it"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "request.connection.id", save = "id" },
         { call = "request.connection.listener", save = "listener" },
@@ -43,11 +45,11 @@ return {
       } },
     }
     local tls = {
-      version = "TLSv1.3", cipher = "TLS_AES_128_GCM_SHA256", sni = "a.test", alpn = "h2", client_subject = "CN=me",
+      version = "TLSv1.3", cipher = "TLS13_AES_128_GCM_SHA256", sni = "a.test", alpn = "h2", client_subject = "CN=me",
       client_fingerprint = "00ff",
     }
     local x = plugin:exchange { client_ip = "192.0.2.7", tls = tls }
-    t:match(x.response.body, "^TLSv1.3 TLS_AES_128_GCM_SHA256 a.test h2 CN=me 00ff 192.0.2.7 %d+ test 192.0.2.7:%d+ [%d.:]+$")
+    t:match(x.response.body, "^TLSv1.3 TLS13_AES_128_GCM_SHA256 a.test h2 CN=me 00ff 192.0.2.7 %d+ test 192.0.2.7:%d+ [%d.:]+$")
     local plain = plugin:exchange { client_ip = false }
     t:match(plain.response.body, "^null null null null null null null %d+ test unix: ")
   end,

@@ -1,7 +1,9 @@
 -- Hashes, codes, encryption, signatures, random numbers.
+local load = require("./lent")
+
 return {
   ["hashes and codes"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "crypto.hash", args = { "sha256", "abc" }, save = "hash" },
         { call = "codec.hex-encode", args = { "$hash" }, save = "hash" },
@@ -18,7 +20,7 @@ return {
     t:match(results[3].error, "md5")
   end,
   ["secrets are compared"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "crypto.equal", args = { "abc", "abc" }, save = "same" },
         { call = "crypto.equal", args = { "abc", "abd" }, save = "other" },
@@ -28,7 +30,7 @@ return {
     t:equal(plugin:exchange({}).response.body, "true false")
   end,
   ["what nobody can guess"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "crypto.random", args = { 16 }, save = "random" },
         { call = "codec.hex-encode", args = { "$random" }, save = "random" },
@@ -43,7 +45,7 @@ return {
     t:match(results[3].error, "1024")
   end,
   ["encryption, there and back"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "crypto.encrypt", args = { "0123456789abcdef", "secret", "of a.test" }, save = "sealed" },
         { call = "crypto.decrypt", args = { "0123456789abcdef", "$sealed", "of a.test" }, save = "opened" },
@@ -62,7 +64,7 @@ return {
     local signature = {
       hex = "295636c612e17b0d8171a135cda81731807e0774f94fcb5c34c0b2c3bcf911ba0ca3c2075e36d28c8f510e76ce9bf7a957cfed7e5497776f840447e5a1adde0f",
     }
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "crypto.verify", args = { "ed25519", key, "hello", signature }, save = "good" },
         { call = "crypto.verify", args = { "ed25519", key, "hullo", signature }, save = "bad" },

@@ -1,9 +1,10 @@
 -- on_frame: what is made of each frame.
+local load = require("./lent")
 local hello = { { from = "client", text = "hello" }, { from = "upstream", text = "hi" } }
 
 return {
   ["it goes on where nothing is said"] = function(t)
-    local plugin = t:plugin { hooks = { frame = { { call = "log.info", args = { "[\"${data}\",${frame}]" } } } } }
+    local plugin = load(t) { hooks = { frame = { { call = "log.info", args = { "[\"${data}\",${frame}]" } } } } }
     local x = plugin:websocket {
       events = {
         { from = "client", text = "hello" },
@@ -28,31 +29,31 @@ return {
     })
   end,
   ["it is replaced"] = function(t)
-    local plugin = t:plugin { hooks = { frame = { { say = { replace = "<${data}>" } } } } }
+    local plugin = load(t) { hooks = { frame = { { say = { replace = "<${data}>" } } } } }
     local x = plugin:websocket { events = hello }
     t:equal(x.to_upstream, { { opcode = "text", data = "<hello>" } })
     t:equal(x.to_client, { { opcode = "text", data = "<hi>" } })
   end,
   ["it is dropped"] = function(t)
-    local plugin = t:plugin { hooks = { frame = { { say = "drop" } } } }
+    local plugin = load(t) { hooks = { frame = { { say = "drop" } } } }
     local x = plugin:websocket { events = hello }
     t:equal(x.to_upstream, {})
     t:equal(x.to_client, {})
   end,
   ["the WebSocket is closed"] = function(t)
-    local plugin = t:plugin { hooks = { frame = { { say = { close = { code = 4001, reason = "enough" } } } } } }
+    local plugin = load(t) { hooks = { frame = { { say = { close = { code = 4001, reason = "enough" } } } } } }
     local x = plugin:websocket { events = hello }
     t:equal(x.to_upstream, {})
     t:equal(x.closed, { code = 4001, reason = "enough", by = "plugin" })
   end,
   ["it fails with a text"] = function(t)
     local settings = { hooks = { frame = { { say = { fail = "not readable" } } } } }
-    local x = t:plugin(settings):websocket { events = hello }
+    local x = load(t)(settings):websocket { events = hello }
     t:match(x.failure, "on_frame")
     t:match(x.failure, "not readable")
     t:equal(x.to_upstream, {})
     t:equal(x.closed.code, 1011)
-    local open = t:plugin(settings, { on_failure = "open" }):websocket { events = hello }
+    local open = load(t, "open")(settings):websocket { events = hello }
     t:equal(open.to_upstream, { { opcode = "text", data = "hello" } })
   end,
 }

@@ -1,5 +1,5 @@
 -- Groups, and other WebSockets by their ids.
-local grants = { groups = { "room:*" }, relays = { "chat" } }
+local load = require("./lent")
 local others = {
   { id = "8", route = "chat", groups = { "room:7" } },
   { id = "9", route = "chat", groups = { "room:7" } },
@@ -8,7 +8,7 @@ local others = {
 
 return {
   ["all that are in a group"] = function(t)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { message = {
         { call = "relay.id", save = "id" },
         { call = "relay.join", args = { "room:7" } },
@@ -19,7 +19,7 @@ return {
         { call = "group.count", args = { "hall" }, save = "denied" },
         { call = "log.info", args = { "[${count},${members},${sent},${closed},${denied}]" } },
       } },
-    }, { grants = grants })
+    }
     local x = plugin:websocket { others = others, events = { { from = "client", text = "hello" } } }
     local results = weir.json.decode(x.log[1].message)
     t:equal(results[1], 3)
@@ -34,7 +34,7 @@ return {
     t:equal(x.sent[1], { relay = "8", to = "to_client", opcode = "text", data = "hello" })
   end,
   ["one by its id"] = function(t)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { message = {
         { call = "websocket.find", args = { "8" }, save = "there" },
         { call = "websocket.find", args = { "77" }, save = "gone" },
@@ -42,7 +42,7 @@ return {
         { call = "websocket.send", args = { "8", "to-upstream", "hi", "text" } },
         { call = "log.info", args = { "[\"${there}\",${gone},${denied}]" } },
       } },
-    }, { grants = grants })
+    }
     local x = plugin:websocket { others = others, events = { { from = "client", text = "hello" } } }
     local results = weir.json.decode(x.log[1].message)
     t:equal(results[1], "8")

@@ -1,7 +1,9 @@
 -- Header fields of requests and responses.
+local load = require("./lent")
+
 return {
   ["of a request"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "request.headers.get", args = { "X-A" }, save = "first" },
         { call = "request.headers.get-all", args = { "x-a" }, save = "all" },
@@ -28,7 +30,7 @@ return {
     t:match(errors[2].error, "content%-length")
   end,
   ["of a response"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { response = {
         { call = "response.headers.get", args = { "x-a" }, save = "first" },
         { call = "response.headers.get-all", args = { "x-a" }, save = "all" },

@@ -1,7 +1,9 @@
 -- Values of the plugin's own.
+local load = require("./lent")
+
 return {
   ["they are set, read and removed"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "kv.get", args = { "a" }, save = "none" },
         { call = "kv.set", args = { "a", "1" } },
@@ -19,7 +21,7 @@ return {
     })
   end,
   ["numbers are counted"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "kv.incr", args = { "n", 2, 5 }, save = "first" },
         { call = "kv.incr", args = { "n", -10, 5 }, save = "second" },
@@ -34,7 +36,7 @@ return {
     t:truthy(results[3].error)
   end,
   ["one is changed where it is what was expected"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "kv.get", args = { "a" }, save = "none" },
         { call = "kv.cas", args = { "a", "$none", "1" }, save = "made" },
@@ -48,7 +50,7 @@ return {
     t:equal(plugin:exchange({}).response.body, "true false true false 2")
   end,
   ["they live for a time"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         request = {
           { call = "kv.get", args = { "a" }, save = "a" },
@@ -66,7 +68,7 @@ return {
     t:equal(plugin:exchange({}).response.body, "null null null")
   end,
   ["a key that is too long is an error"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "request.path", save = "path" },
         { call = "kv.set", args = { "$path", "1" }, save = "wrong" },

@@ -1,7 +1,9 @@
 -- on_log, and lines of the log.
+local load = require("./lent")
+
 return {
   ["it is called at the end"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { log = {
         { call = "response.status", save = "status" },
         { call = "request.path", save = "path" },
@@ -11,7 +13,7 @@ return {
     t:equal(plugin:exchange({ path = "/a" }).log, { { level = "info", message = "/a 200" } })
   end,
   ["lines have levels"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { log = {
         { call = "log.debug", args = { "one" } },
         { call = "log.info", args = { "two" } },
@@ -27,7 +29,7 @@ return {
     })
   end,
   ["nothing can be changed any more"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { log = {
         { call = "response.headers.set", args = { "x-late", "1" }, save = "header" },
         { call = "response.set-status", args = { 404 }, save = "status" },
@@ -42,7 +44,7 @@ return {
     t:equal(x.response.headers["x-late"], nil)
   end,
   ["it fails with a text, and the response is as it was"] = function(t)
-    local plugin = t:plugin { hooks = { log = { { say = { fail = "disk is full" } } } } }
+    local plugin = load(t) { hooks = { log = { { say = { fail = "disk is full" } } } } }
     local x = plugin:exchange {}
     t:equal(x.response.status, 200)
     t:match(x.failure, "on_log")

@@ -1,7 +1,9 @@
 -- Counters, gauges and histograms.
+local load = require("./lent")
+
 return {
   ["they count"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "metrics.counter.add", args = { "conformance_hits", { kind = "a" }, 2 } },
         { call = "metrics.gauge.set", args = { "conformance_queue", {}, 3 } },
@@ -13,7 +15,7 @@ return {
     t:equal(plugin:exchange({}).response.body, "counted")
   end,
   ["what cannot be is an error"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "metrics.counter.add", args = { "conformance_less", {}, -1 }, save = "less" },
         { call = "metrics.counter.add", args = { "Bad Name", {}, 1 }, save = "name" },

@@ -1,4 +1,5 @@
 -- on_migrate: a WebSocket goes to a fresh start of the plugin.
+local load = require("./lent")
 local events = {
   { from = "client", text = "before" },
   { migrate = true },
@@ -7,7 +8,7 @@ local events = {
 
 return {
   ["what was saved comes along"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { call = "request.path", save = "path" } },
         migrate = { { call = "relay.route", save = "route" }, { call = "log.info", args = { "${old}" } } },
@@ -21,7 +22,7 @@ return {
     t:equal(old.data, "before")
   end,
   ["it is watched otherwise"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         migrate = { { say = { watch = { "send" } } } },
         message = { { say = { replace = "seen" } } },
@@ -31,7 +32,7 @@ return {
     t:equal(x.to_upstream, { { opcode = "text", data = "seen" }, { opcode = "text", data = "after" } })
   end,
   ["one that fails stays with the code that it has"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { call = "request.path", save = "path" } },
         migrate = { { say = { fail = "an older form" } } },
@@ -43,7 +44,7 @@ return {
     t:match(weir.json.encode(x.log) .. tostring(x.failure), "an older form")
   end,
   ["so does one that cannot be saved"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { call = "request.path", save = "path" } },
         save = { { say = { fail = "it cannot be saved" } } },

@@ -1,7 +1,9 @@
 -- Passwords and signed tokens.
+local load = require("./lent")
+
 return {
   ["passwords"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "password.verify", args = { "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW", "secret" }, save = "good" },
         { call = "password.verify", args = { "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW", "Secret" }, save = "bad" },
@@ -20,7 +22,7 @@ return {
       .. ".eyJzdWIiOiAibWUiLCAiaXNzIjogImEudGVzdCIsICJhdWQiOiAiYi50ZXN0In0"
       .. ".FwY5Njwtdehu0IBpzMfKmhWTs8DYeFRDicqRPh17gmc"
     local keys = { secret = "0123456789abcdef0123456789abcdef" }
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "jwt.verify", args = { token, keys, { algorithms = { "HS256" }, issuers = { "a.test" }, audiences = { "b.test" }, required = { "sub" } } }, save = "claims" },
         { call = "jwt.verify", args = { token, keys, { algorithms = { "HS256" }, issuers = { "c.test" } } }, save = "issuer" },

@@ -1,7 +1,9 @@
 -- Parameters of the query, and cookies.
+local load = require("./lent")
+
 return {
   ["parameters are read and changed"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "request.query.get", args = { "a" }, save = "first" },
         { call = "request.query.get", args = { "flag" }, save = "flag" },
@@ -22,7 +24,7 @@ return {
     })
   end,
   ["cookies are read"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "request.cookies.get", args = { "a" }, save = "first" },
         { call = "request.cookies.get", args = { "none" }, save = "none" },

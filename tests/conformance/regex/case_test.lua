@@ -1,7 +1,9 @@
 -- Regular expressions.
+local load = require("./lent")
+
 return {
   ["they match, find and replace"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "regex.is-match", args = { "^b+$", "abba" }, save = "whole" },
         { call = "regex.is-match", args = { "b+", "abba" }, save = "part" },
@@ -15,7 +17,7 @@ return {
     t:equal(weir.json.decode(plugin:exchange({}).response.body), { false, true, { "bb", "bb", null }, null, "a<b><b>" })
   end,
   ["a pattern that is none is an error"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "regex.is-match", args = { "(", "a" }, save = "match" },
         { call = "regex.find", args = { "(", "a" }, save = "find" },

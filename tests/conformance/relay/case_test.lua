@@ -1,9 +1,10 @@
 -- What can be done to a WebSocket.
+local load = require("./lent")
 local hello = { { from = "client", text = "hello" }, { from = "client", text = "again" } }
 
 return {
   ["something is sent into it, in order"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { message = {
         { call = "relay.send", args = { "to-client", "seen", "text" } },
         { call = "relay.send", args = { "to-upstream", { hex = "ff" }, "binary" } },
@@ -18,7 +19,7 @@ return {
     t:match(weir.json.decode(x.log[1].message).error, "UTF%-8")
   end,
   ["it is closed"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { message = {
         { call = "relay.close", args = { 4001, "enough" } },
         { call = "relay.close", args = { 1, "" }, save = "wrong" },
@@ -30,7 +31,7 @@ return {
     t:match(weir.json.decode(x.log[1].message).error, "1")
   end,
   ["it joins groups and leaves them"] = function(t)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { websocket = {
         { call = "relay.join", args = { "room:1" } },
         { call = "relay.join", args = { "room:2" } },
@@ -39,7 +40,7 @@ return {
         { call = "relay.join", args = { "hall" }, save = "denied" },
         { call = "log.info", args = { "[${was},${was-again},${denied}]" } },
       } },
-    }, { grants = { groups = { "room:*" } } })
+    }
     local x = plugin:websocket {}
     t:equal(x.groups, { "room:2" })
     local results = weir.json.decode(x.log[1].message)
@@ -48,7 +49,7 @@ return {
     t:match(results[3].error, "hall")
   end,
   ["it is watched otherwise from now on"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { message = {
         { call = "log.info", args = { "${data}" } },
         { call = "relay.watch", args = { { "send" } } },
@@ -59,7 +60,7 @@ return {
     t:equal(#x.to_upstream, 2)
   end,
   ["it has other bounds"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { websocket = {
         { call = "relay.limit", args = { { ["max-message"] = 100, ["idle-timeout"] = 60, ["max-age"] = 3600, ["ping-interval"] = 30 } } },
         { call = "relay.limit", args = { { ["max-message"] = 0 } }, save = "wrong" },

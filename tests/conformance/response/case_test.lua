@@ -1,7 +1,9 @@
 -- on_response: the head of the response.
+local load = require("./lent")
+
 return {
   ["it goes on where nothing is said"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { response = {
         { call = "response.status", save = "status" },
         { call = "response.endpoint", save = "endpoint" },
@@ -16,7 +18,7 @@ return {
     t:equal(x.response.headers["x-seen"], "201 192.0.2.80:80 /a")
   end,
   ["a status that cannot be is an error"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { response = {
         { call = "response.set-status", args = { 99 }, save = "result" },
         { call = "log.info", args = { "${result}" } },
@@ -27,7 +29,7 @@ return {
     t:match(weir.json.decode(x.log[1].message).error, "99")
   end,
   ["it is answered"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { response = { { say = { respond = { status = 404, headers = { { "x-why", "hidden" } }, body = "no" } } } } },
     }
     local x = plugin:exchange { upstream = { body = "secret" } }
@@ -38,10 +40,10 @@ return {
   end,
   ["it fails with a text"] = function(t)
     local settings = { hooks = { response = { { say = { fail = "cannot sign it" } } } } }
-    local x = t:plugin(settings):exchange {}
+    local x = load(t)(settings):exchange {}
     t:equal(x.answered_by, "failure")
     t:match(x.failure, "on_response")
     t:match(x.failure, "cannot sign it")
-    t:equal(t:plugin(settings, { on_failure = "open" }):exchange({}).answered_by, "upstream")
+    t:equal(load(t, "open")(settings):exchange({}).answered_by, "upstream")
   end,
 }

@@ -1,9 +1,9 @@
 -- Values that plugins share.
-local options = { grants = { kv = { "shared" } } }
+local load = require("./lent")
 
 return {
   ["all that the plugin's own can do"] = function(t)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "store.get", args = { "shared", "a" }, save = "none" },
         { call = "store.set", args = { "shared", "a", "1", 60 } },
@@ -15,32 +15,32 @@ return {
         { call = "store.delete", args = { "shared", "a" }, save = "deleted" },
         { say = { respond = { body = "${none} ${one} ${ttl} ${added} ${sum} ${changed} ${deleted}" } } },
       } },
-    }, options)
+    }
     t:equal(plugin:exchange({}).response.body, "null 1 60 false 3 true true")
   end,
   ["they are not the plugin's own"] = function(t)
-    local plugin = t:plugin({
+    local plugin = load(t) {
       hooks = { request = {
         { call = "store.set", args = { "shared", "a", "1" } },
         { call = "kv.get", args = { "a" }, save = "own" },
         { say = { respond = { body = "${own}" } } },
       } },
-    }, options)
+    }
     t:equal(plugin:exchange({}).response.body, "null")
   end,
   ["a namespace must be granted"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
-        { call = "store.get", args = { "shared", "a" }, save = "denied" },
+        { call = "store.get", args = { "other", "a" }, save = "denied" },
         { say = { respond = { body = "${denied}" } } },
       } },
     }
-    t:match(weir.json.decode(plugin:exchange({}).response.body).error, "shared")
+    t:match(weir.json.decode(plugin:exchange({}).response.body).error, "other")
   end,
   ["without `save` a call that fails is a failure of the hook"] = function(t)
-    local plugin = t:plugin { hooks = { request = { { call = "store.get", args = { "shared", "a" } } } } }
+    local plugin = load(t) { hooks = { request = { { call = "store.get", args = { "other", "a" } } } } }
     local x = plugin:exchange {}
     t:equal(x.answered_by, "failure")
-    t:match(x.failure, "shared")
+    t:match(x.failure, "other")
   end,
 }

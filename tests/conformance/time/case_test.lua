@@ -1,7 +1,9 @@
 -- Time.
+local load = require("./lent")
+
 return {
   ["it goes on with the test's clock, and a hook may wait"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { request = {
         { call = "time.now", save = "now" },
         { call = "time.monotonic", save = "begun" },

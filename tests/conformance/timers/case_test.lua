@@ -1,7 +1,9 @@
 -- on_tick and on_timer, and timers.
+local load = require("./lent")
+
 return {
   ["a timer runs when it is over"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         request = { { call = "timer.set", args = { "later", 5 } }, { call = "timer.set", args = { "never", 5 } },
           { call = "timer.cancel", args = { "never" }, save = "was" },
@@ -21,7 +23,7 @@ return {
     t:equal(plugin.log, { { level = "info", message = "later" } })
   end,
   ["a timer that is set again is moved"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         request = { { call = "timer.set", args = { "later", 5 } }, { call = "timer.set", args = { "later", 7 } } },
         timer = { { call = "log.info", args = { "${name}" } } },
@@ -34,7 +36,7 @@ return {
     t:equal(#plugin.log, 1)
   end,
   ["it ticks every minute"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = { tick = { { call = "kv.incr", args = { "ticks", 1, 0 }, save = "ticks" }, { call = "log.info", args = { "${ticks}" } } } },
     }
     t:advance(0)
@@ -44,7 +46,7 @@ return {
     })
   end,
   ["they fail with a text, and run again"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         tick = { { call = "timer.set", args = { "soon", 1 } }, { say = { fail = "no tick" } } },
         timer = { { say = { fail = "no timer" } } },

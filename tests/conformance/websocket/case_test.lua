@@ -1,9 +1,10 @@
 -- on_websocket: what a plugin wants of a WebSocket, and what is known of it.
+local load = require("./lent")
 local hello = { { from = "client", text = "hello" } }
 
 return {
   ["all of it is known"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         request = { { call = "request.is-websocket", save = "handshake" } },
         websocket = {
@@ -24,7 +25,7 @@ return {
     t:match(other.log[1].message, "^%d+ test test%-1 null null / true$")
   end,
   ["without a word all that it has hooks for is shown"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = {},
         frame = { { call = "log.info", args = { "frame" } } },
@@ -36,7 +37,7 @@ return {
     })
   end,
   ["messages alone"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { say = { watch = { "messages", "send" } } } },
         frame = { { call = "log.info", args = { "frame" } } },
@@ -46,7 +47,7 @@ return {
     t:equal(plugin:websocket({ events = hello }).log, { { level = "info", message = "message" } })
   end,
   ["frames alone"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { say = { watch = { "frames" } } } },
         frame = { { call = "log.info", args = { "frame" } } },
@@ -56,7 +57,7 @@ return {
     t:equal(plugin:websocket({ events = hello }).log, { { level = "info", message = "frame" } })
   end,
   ["nothing: it is done with it"] = function(t)
-    local plugin = t:plugin {
+    local plugin = load(t) {
       hooks = {
         websocket = { { say = { watch = {} } } },
         message = { { say = "drop" } },
@@ -69,11 +70,11 @@ return {
   end,
   ["it fails with a text"] = function(t)
     local settings = { hooks = { websocket = { { say = { fail = "no room" } } }, message = { { say = "nothing" } } } }
-    local x = t:plugin(settings):websocket { events = hello }
+    local x = load(t)(settings):websocket { events = hello }
     t:match(x.failure, "on_websocket")
     t:match(x.failure, "no room")
     t:equal(x.to_upstream, {})
-    local open = t:plugin(settings, { on_failure = "open" }):websocket { events = hello }
+    local open = load(t, "open")(settings):websocket { events = hello }
     t:equal(open.to_upstream, { { opcode = "text", data = "hello" } })
   end,
 }
