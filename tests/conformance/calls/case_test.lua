@@ -51,14 +51,15 @@ return {
     end)
     local plugin = load(t) {
       hooks = { request = {
-        { call = "http.all", args = { { { upstream = "auth", path = "/a" }, { upstream = "auth", path = "/bad" }, { upstream = "other" } } }, save = "answers" },
-        { say = { respond = { body = "${answers}" } } },
+        { call = "http.all", args = { { { upstream = "auth", path = "/a" }, { upstream = "auth", path = "/bad" } } }, save = "answers" },
+        { call = "http.all", args = { { { upstream = "auth" }, { upstream = "other" } } }, save = "denied" },
+        { say = { respond = { body = "[${answers},${denied}]" } } },
       } },
     }
-    local answers = weir.json.decode(plugin:exchange({}).response.body)
+    local answers, denied = table.unpack(weir.json.decode(plugin:exchange({}).response.body))
     t:equal(answers[1], { status = 200, headers = {}, body = "/a" })
     t:match(answers[2].error, "the connection broke")
-    t:match(answers[3].error, "other")
+    t:match(denied.error, "other")
   end,
   ["what is not granted or fails is an error"] = function(t)
     t:http(function()

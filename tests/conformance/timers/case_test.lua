@@ -8,7 +8,7 @@ return {
         request = { { call = "timer.set", args = { "later", 5 } }, { call = "timer.set", args = { "never", 5 } },
           { call = "timer.cancel", args = { "never" }, save = "was" },
           { call = "timer.cancel", args = { "never" }, save = "was-again" },
-          { call = "timer.set", args = { "wrong", -1 }, save = "wrong" },
+          { call = "timer.set", args = { "wrong", 1e12 }, save = "wrong" },
           { say = { respond = { body = "[${was},${was-again},${wrong}]" } } } },
         timer = { { call = "log.info", args = { "${name}" } } },
       },
@@ -16,7 +16,7 @@ return {
     local results = weir.json.decode(plugin:exchange({}).response.body)
     t:equal(results[1], true)
     t:equal(results[2], false)
-    t:match(results[3].error, "-1")
+    t:truthy(results[3].error)
     t:advance(4)
     t:equal(plugin.log, {})
     t:advance(1)

@@ -27,7 +27,7 @@ return {
   ["without a word all that it has hooks for is shown"] = function(t)
     local plugin = load(t) {
       hooks = {
-        websocket = {},
+        websocket = { { say = "nothing" } },
         frame = { { call = "log.info", args = { "frame" } } },
         message = { { call = "log.info", args = { "message" } } },
       },
