@@ -6,11 +6,13 @@
 //! In reading order: [`process`] (children and their lines), [`weir`] (the binary and a running proxy), [`raw`]
 //! (a client and an upstream that speak bytes), [`answer`] (reading a response off the wire), [`certificates`],
 //! [`nginx`], [`pebble`] (an authority), [`node`] (servers), [`tools`] (programs that `cargo xtask setup` installs),
-//! [`autobahn`] (its cases, in all the ways in which weir carries a WebSocket).
+//! [`autobahn`] (its cases, in all the ways in which weir carries a WebSocket), [`conformance`] (cases that every engine of
+//! plugins passes).
 
 pub mod answer;
 pub mod autobahn;
 pub mod certificates;
+pub mod conformance;
 pub mod nginx;
 pub mod node;
 pub mod pebble;

@@ -59,10 +59,12 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// The target folder that the test was built in.
+/// The target folder that the test, or a program of this crate, was built in.
 pub fn target() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    test.ancestors().nth(3).expect("tests lie in target/PROFILE/deps").to_owned()
+    let program = std::env::current_exe().expect("a program knows its own path");
+    let is_test = program.parent().is_some_and(|folder| folder.ends_with("deps"));
+    let target = program.ancestors().nth(if is_test { 3 } else { 2 });
+    target.expect("programs lie in target/PROFILE, tests in target/PROFILE/deps").to_owned()
 }
 
 /// Where `cargo xtask setup` puts what is not part of the repository.

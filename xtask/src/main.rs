@@ -1,7 +1,8 @@
 //! Automation of the project: `cargo xtask test`, `cargo xtask setup`, `cargo xtask types`, `cargo xtask fuzz`, `cargo xtask bench`,
-//! `cargo xtask soak`, `cargo xtask autobahn`, `cargo xtask guests`.
+//! `cargo xtask soak`, `cargo xtask autobahn`, `cargo xtask conformance`, `cargo xtask guests`.
 
 mod autobahn;
+mod conformance;
 mod fuzz;
 mod graph;
 mod guests;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the conformance cases on every engine of plugins, and write docs/conformance.md anew
+    Conformance,
 }
 
 fn main() -> ExitCode {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench(&arguments),
         Task::Soak { arguments } => soak::soak(&arguments),
         Task::Autobahn { arguments } => autobahn::run_cases(&arguments),
+        Task::Conformance => conformance::run_cases(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

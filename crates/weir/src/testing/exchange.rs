@@ -56,6 +56,11 @@ impl Patience {
                 }
                 let left = until.saturating_sub(self.clock.monotonic());
                 match self.clock.next_wake() {
+                    // Who waited is woken, and is polled by a task of its own.
+                    Some(Duration::ZERO) if !left.is_zero() => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     Some(time) if self.calls.load(Ordering::Relaxed) == 0 => {
                         self.clock.advance(time.min(left));
                         if time >= left {

@@ -7,7 +7,7 @@ use weir_guest::prelude::*;
 use weir_guest::websocket::{self, Group};
 use weir_guest::{http, kv, metrics};
 
-use crate::steps::bytes_value;
+use crate::steps::{self, bytes_value};
 
 /// What a hook was given.
 #[derive(Default)]
@@ -94,8 +94,16 @@ fn fields(entries: Vec<Header>) -> Value {
     entries.into_iter().map(|field| json!([field.name, bytes_value(&field.value)])).collect()
 }
 
-/// Calls a function. Its result as JSON; what has none is null.
+/// Calls a function. Its result as JSON; what has none is null. A whole number is one whatever type it has in the WIT.
 pub(crate) fn call(function: &str, args: &[Value], given: &Given<'_>) -> Result<Value> {
+    let value = called(function, args, given)?;
+    Ok(match value.as_f64() {
+        Some(number) if value.is_f64() && number.fract() == 0.0 => json!(number as i64),
+        _ => value,
+    })
+}
+
+fn called(function: &str, args: &[Value], given: &Given<'_>) -> Result<Value> {
     let args = Args(args);
     let (owner, name) = function.split_once('.').unwrap_or((function, ""));
     match owner {
@@ -107,6 +115,7 @@ pub(crate) fn call(function: &str, args: &[Value], given: &Given<'_>) -> Result<
         "kv" => own_kv(name, &args),
         "store" => store(name, &args),
         "http" => calls(name, &args),
+        "http-response" => looked(name, &args),
         "metrics" => series(name, &args),
         "codec" | "crypto" => bytes(owner, name, &args),
         _ => others(function, &args),
@@ -174,6 +183,7 @@ fn request(name: &str, args: &Args<'_>, req: &Request) -> Result<Value> {
         "query-string" => json!(req.query_string()),
         "set-query-string" => json!(req.set_query_string(&args.text(0))?),
         "version" => json!(req.version()),
+        "is-websocket" => json!(req.is_websocket()),
         "client-ip" => json!(req.client_ip()),
         "capture" => json!(req.capture(&args.text(0))),
         "upstream" => json!(req.upstream()),
@@ -223,6 +233,7 @@ fn relay(name: &str, args: &Args<'_>, ws: &Relay) -> Result<Value> {
         "close" => json!(ws.close(u16::try_from(args.whole(0)).unwrap_or(0), &args.text(1))?),
         "join" => json!(ws.join(&args.text(0))?),
         "leave" => json!(ws.leave(&args.text(0))?),
+        "watch" => json!(ws.watch(steps::watch(&args.texts(0))?)?),
         "limit" => {
             let limits = args.value(0);
             json!(ws.limit(websocket::RelayLimits {
@@ -330,15 +341,36 @@ fn made(value: &Value) -> http::Call {
 }
 
 fn answer(response: &http::Response) -> Result<Value> {
+    Ok(json!({
+        "status": response.status(),
+        "headers": fields(response.headers()),
+        "body": pieces(response)?,
+    }))
+}
+
+fn pieces(response: &http::Response) -> Result<Value> {
     let mut pieces = Vec::new();
     while let Some(piece) = response.piece()? {
         pieces.extend(piece);
     }
-    Ok(json!({
-        "status": response.status(),
-        "headers": fields(response.headers()),
-        "body": bytes_value(&pieces),
-    }))
+    Ok(bytes_value(&pieces))
+}
+
+/// Makes the call that is the first argument, and looks at its answer.
+fn looked(name: &str, args: &Args<'_>) -> Result<Value> {
+    let response = made(args.value(0)).send()?;
+    Ok(match name {
+        "status" => json!(response.status()),
+        "header" => optional_bytes(response.header(&args.text(1))),
+        "header-all" => list(response.header_all(&args.text(1))),
+        "headers" => fields(response.headers()),
+        "read" => {
+            let limit = args.optional(1, |args, index| args.whole(index).unsigned_abs());
+            bytes_value(&response.read(limit)?)
+        }
+        "piece" => pieces(&response)?,
+        _ => return unknown("http-response", name),
+    })
 }
 
 /// Labels are an object.

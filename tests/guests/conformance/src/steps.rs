@@ -1,6 +1,7 @@
 //! The steps of a hook, and the values that they speak of.
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use weir_guest::prelude::*;
 
@@ -44,7 +45,7 @@ pub(crate) enum Say {
         #[serde(default)]
         reason: String,
     },
-    Watch(Vec<String>),
+    Watch(#[serde(deserialize_with = "names")] Vec<String>),
     /// The hook fails.
     Fail(String),
     /// The instance traps.
@@ -68,6 +69,14 @@ pub(crate) struct Answer {
 
 fn ok() -> u16 {
     200
+}
+
+/// Names. An empty table of Lua is a list and an object at once.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Object(fields) if fields.is_empty() => Ok(Vec::new()),
+        value => serde_json::from_value(value).map_err(D::Error::custom),
+    }
 }
 
 impl Answer {

@@ -1,0 +1,17 @@
+//! `cargo xtask conformance`: what comes of the conformance cases on each engine of plugins, as a table in
+//! `docs/conformance.md`. The program is one of the crate `tests`.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::guests;
+use crate::process::{cargo, run, target};
+
+/// Builds what is needed, runs the cases and writes the table.
+pub(crate) fn run_cases() -> Result<()> {
+    guests::build()?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "weir"]))?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "weir-tests", "--bin", "conformance"]))?;
+    run(Command::new(target().join("debug/conformance")).env("WEIR_BIN", target().join("debug/weir")))
+}
