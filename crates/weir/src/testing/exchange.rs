@@ -67,11 +67,6 @@ impl Patience {
                             let late = format!("it took longer than its deadline of {deadline:?}");
                             return Poll::Ready(Err(late));
                         }
-                        if time.is_zero() {
-                            // Its time has come, and it is for another task to see that.
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
                     }
                     // It has had its turn, or waits for the test.
                     _ => return Poll::Pending,

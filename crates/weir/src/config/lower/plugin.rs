@@ -197,9 +197,8 @@ impl Lower<'_> {
         let files = source.files();
         let [(path, bytes)] = files.as_slice() else {
             let count = files.len();
-            self.error(at, format!("`sha256` is of one file, and this plugin has {count}"), "").help(
-                "a component and a script that is alone can have one".to_owned(),
-            );
+            self.error(at, format!("`sha256` is of one file, and this plugin has {count}"), "")
+                .help("a component and a script that is alone can have one".to_owned());
             return false;
         };
         let has: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
