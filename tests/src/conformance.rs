@@ -246,6 +246,12 @@ pub fn table(outcomes: &[(String, Vec<bool>)]) -> String {
             [link.as_str()].into_iter().chain(passed).chain([hooks.as_str(), calls.as_str()]).collect(),
         );
     }
+    out += "\n## What is missing\n\n";
+    for engine in ENGINES {
+        for (case, why) in engine.lacks {
+            out += &format!("- {case} in {}: {why}.\n", engine.what);
+        }
+    }
     out
 }
 
