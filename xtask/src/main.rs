@@ -6,6 +6,7 @@ mod conformance;
 mod fuzz;
 mod graph;
 mod guests;
+mod javascript;
 mod process;
 mod setup;
 mod soak;
@@ -38,7 +39,7 @@ enum Task {
     Graph,
     /// Write the definitions for editors and the reference of the Lua API anew
     Types,
-    /// Build the plugins in Rust (plugins, examples and those of tests) as components: target/guests
+    /// Build the plugins in Rust (plugins, examples and those of tests) and JavaScript as components: target/guests
     Guests,
     /// Feed the parsers random input (needs cargo-fuzz)
     Fuzz {
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Graph => graph::check(),
         Task::Types => types::write(),
-        Task::Guests => guests::build(),
+        Task::Guests => guests::build().and_then(|()| setup::run()).and_then(|()| javascript::build()),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
         Task::Soak { arguments } => soak::soak(&arguments),
