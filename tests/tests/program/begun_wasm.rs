@@ -100,3 +100,25 @@ fn what_is_no_crate_is_refused() {
     }
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
+
+/// Their tools are large, and come from npm and PyPI.
+#[test]
+fn new_plugins_in_javascript_and_python_are_built_and_tested() {
+    if std::env::var_os("WEIR_FULL").is_none() {
+        return;
+    }
+    let folder = weir::folder();
+    for (language, build) in [("js", "npm install && npm run build"), ("python", "sh build.sh")] {
+        let made = weir_in(folder.path(), &["new", language, language]);
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        assert!(made.stdout.contains(&format!("(cd {language} && {build})")), "{}", made.stdout);
+        let plugin = folder.path().join(language);
+        let mut command = std::process::Command::new("sh");
+        let built = process::run_for("sh", command.args(["-c", build]).current_dir(&plugin), b"", BUILD);
+        assert_eq!(built.code, Some(0), "{language}: {}{}", built.stdout, built.stderr);
+        let mut test = weir::command(&["test"]);
+        let tested = process::run_for("weir", test.current_dir(&plugin), b"", BUILD);
+        assert_eq!(tested.code, Some(0), "{language}: {}{}", tested.stdout, tested.stderr);
+        assert!(tested.stdout.contains("3 passed, 0 failed"), "{language}: {}", tested.stdout);
+    }
+}

@@ -26,6 +26,22 @@ const WASM: Files = &[
     (".gitignore", include_str!("new/wasm/gitignore")),
     ("weir-guest/Cargo.toml", include_str!("new/wasm/guest.toml")),
 ];
+const JS: Files = &[
+    ("package.json", include_str!("new/js/package.json")),
+    ("plugin.js", include_str!("new/js/plugin.js")),
+    ("plugin_test.lua", include_str!("new/wasm/plugin_test.lua")),
+    ("README.md", include_str!("new/js/README.md")),
+    (".gitignore", include_str!("new/js/gitignore")),
+    ("wit/world.wit", include_str!("new/js/world.wit")),
+];
+const PYTHON: Files = &[
+    ("plugin.py", include_str!("new/python/plugin.py")),
+    ("build.sh", include_str!("new/python/build.sh")),
+    ("plugin_test.lua", include_str!("new/wasm/plugin_test.lua")),
+    ("README.md", include_str!("new/python/README.md")),
+    (".gitignore", include_str!("new/python/gitignore")),
+    ("wit/world.wit", include_str!("new/js/world.wit")),
+];
 /// The library for plugins in Rust.
 const GUEST: Files = include!(concat!(env!("OUT_DIR"), "/guest.rs"));
 /// The interfaces that components are written for.
@@ -38,6 +54,10 @@ pub(super) enum New {
     Lua(Begin),
     /// A plugin in Rust, for WebAssembly: a folder with the crate, what it is built with, its tests and a README.
     Wasm(Begin),
+    /// A plugin in JavaScript, for WebAssembly: a folder with the source, the interfaces, its tests and a README.
+    Js(Begin),
+    /// A plugin in Python, for WebAssembly: a folder with the source, the interfaces, its tests and a README.
+    Python(Begin),
 }
 
 /// Which plugin is begun, and where.
@@ -52,7 +72,7 @@ pub(super) struct Begin {
 
 impl New {
     pub(super) fn run(&self) -> ExitCode {
-        let (New::Lua(begin) | New::Wasm(begin)) = self;
+        let (New::Lua(begin) | New::Wasm(begin) | New::Js(begin) | New::Python(begin)) = self;
         if let Err(message) = self.check(&begin.name) {
             return refuse(&message);
         }
@@ -92,6 +112,10 @@ impl New {
             }
             Ok::<(), String>(())
         };
+        let link = |to: &str| {
+            let link = folder.join("plugin.wasm");
+            std::os::unix::fs::symlink(to, &link).map_err(|error| failed(&link, error))
+        };
         let fill = |text: &str| text.replace("%NAME%", name).replace("%VERSION%", env!("CARGO_PKG_VERSION"));
         match self {
             New::Lua(_) => write(LUA, "", &fill),
@@ -99,8 +123,13 @@ impl New {
                 write(WASM, "", &fill)?;
                 write(GUEST, "weir-guest/src", &str::to_owned)?;
                 write(WIT, "weir-guest/wit", &str::to_owned)?;
-                let link = folder.join("plugin.wasm");
-                std::os::unix::fs::symlink(component(name), &link).map_err(|error| failed(&link, error))
+                link(&component(name))
+            }
+            New::Js(_) | New::Python(_) => {
+                let files = if let New::Js(_) = self { JS } else { PYTHON };
+                write(files, "", &fill)?;
+                write(WIT, "wit/deps/weir-plugin", &str::to_owned)?;
+                link("build/plugin.wasm")
             }
         }
     }
@@ -108,20 +137,22 @@ impl New {
     /// How to go on.
     fn next(&self, folder: &Path, name: &str) -> String {
         let shown = folder.display();
-        let made = match self {
-            New::Lua(_) => format!("made {shown} with plugin.lua, plugin_test.lua and README.md\n"),
-            New::Wasm(_) => format!(
-                "made {shown} with src/lib.rs, plugin_test.lua and README.md\n\
-                 build it:         cd {shown} && cargo build --release --target wasm32-wasip2\n"
-            ),
+        let (source, build) = match self {
+            New::Lua(_) => ("plugin.lua", None),
+            New::Wasm(_) => ("src/lib.rs", Some("cargo build --release --target wasm32-wasip2")),
+            New::Js(_) => ("plugin.js", Some("npm install && npm run build")),
+            New::Python(_) => ("plugin.py", Some("sh build.sh")),
         };
+        let build =
+            build.map_or_else(String::new, |build| format!("build it:         (cd {shown} && {build})\n"));
         let found = folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == PLUGINS);
         let place = match found {
             true => String::new(),
             false => format!("[plugins.{name}]\npath = \"{shown}\"\n"),
         };
         format!(
-            "{made}\
+            "made {shown} with {source}, plugin_test.lua and README.md\n\
+             {build}\
              run its tests:    weir test {shown}\n\
              put it on a route: plugins = [{{ name = \"{name}\", settings = {{ word = \"hello\" }} }}]\n{place}"
         )

@@ -18,6 +18,6 @@ return {
   end,
 
   ["wrong settings are refused"] = function(t)
-    t:error(function() t:plugin { word = 7 } end, "word")
+    t:error(function() t:plugin { wort = "hello" } end, "wort")
   end,
 }
