@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the end-to-end tests need beside cargo: programs of the system, two Python environments in tests/.cache
-# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example and of socket.io.
+# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example, of socket.io and of
+# what makes components of JavaScript.
 # What is there already is left alone.
 set -eu
 cd "$(dirname "$0")"
@@ -31,7 +32,7 @@ if ! installed "$cache/venv" "$now"; then
     echo "$now" >"$cache/venv/.installed"
 fi
 
-for folder in ../examples/signalr/server ../examples/signalr/client socketio; do
+for folder in ../examples/signalr/server ../examples/signalr/client socketio guests/conformance-js; do
     now=$(stamp "$folder/package-lock.json")
     if ! installed "$folder/node_modules" "$now"; then
         (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)

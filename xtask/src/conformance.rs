@@ -5,12 +5,14 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::guests;
 use crate::process::{cargo, run, target};
+use crate::{guests, javascript, setup};
 
 /// Builds what is needed, runs the cases and writes the table.
 pub(crate) fn run_cases() -> Result<()> {
     guests::build()?;
+    setup::run()?;
+    javascript::build()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "weir"]))?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "weir-tests", "--bin", "conformance"]))?;
     run(Command::new(target().join("debug/conformance")).env("WEIR_BIN", target().join("debug/weir")))

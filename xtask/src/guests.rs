@@ -1,5 +1,6 @@
 //! `cargo xtask guests`: the plugins of the repository that are written in Rust, as WebAssembly components in
-//! `target/guests`. They are a workspace of their own (`plugins/Cargo.toml`); nothing of what is built is committed.
+//! `target/guests`. They are a workspace of their own (`plugins/Cargo.toml`); nothing of what is built is committed. With
+//! folders that `weir new wasm` has made, those instead: for systems that have no `wasm32-wasip2`, as Debian.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,31 +35,60 @@ enum Toolchain {
 
 /// Builds all of them.
 pub(crate) fn build() -> Result<()> {
-    let toolchain = Toolchain::find()?;
-    let mut build = toolchain.cargo();
-    build.args(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", TARGET]);
-    build.arg("--target-dir").arg(target().join("guests-build"));
-    build.arg("--message-format=json-render-diagnostics");
-    if let Toolchain::Debian = toolchain {
-        build.args(["-Z", "build-std=std,panic_abort"]);
-    }
-    println!("building the guests for {TARGET}");
-    let modules = modules(&process::output(&mut build)?);
-    if modules.is_empty() {
-        bail!("{MANIFEST} has no member of the kind cdylib");
-    }
+    let modules = compile(Path::new(MANIFEST), &target().join("guests-build"), true)?;
     let folder = target().join("guests");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for module in modules {
         let component = folder.join(module.file_name().context("a module without a name")?);
-        let size = componentize(&module, &component)
-            .with_context(|| format!("cannot make a component of {}", module.display()))?;
-        println!(
-            "{:>9} bytes  {}",
-            size,
-            component.strip_prefix(process::root()).unwrap_or(&component).display()
-        );
+        make(&module, &component)?;
     }
+    Ok(())
+}
+
+/// Builds the plugins in these folders, each as its README says but for the target.
+pub(crate) fn build_new(folders: &[PathBuf]) -> Result<()> {
+    for folder in folders {
+        let folder = folder.canonicalize().with_context(|| format!("{} is not there", folder.display()))?;
+        let link = folder.join("plugin.wasm");
+        let led = fs::read_link(&link).with_context(|| format!("{} is no link", link.display()))?;
+        let component = folder.join(led);
+        let modules = compile(&folder.join("Cargo.toml"), &folder.join("target"), false)?;
+        let [module] = &modules[..] else {
+            bail!("{} makes {} modules, where one is wanted", folder.display(), modules.len());
+        };
+        if let Some(parent) = component.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        }
+        make(module, &component)?;
+    }
+    Ok(())
+}
+
+/// Builds what a manifest describes. Its modules.
+fn compile(manifest: &Path, target: &Path, locked: bool) -> Result<Vec<PathBuf>> {
+    let toolchain = Toolchain::find()?;
+    let mut build = toolchain.cargo();
+    build.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
+    if locked {
+        build.arg("--locked");
+    }
+    if let Toolchain::Debian = toolchain {
+        build.args(["-Z", "build-std=std,panic_abort"]);
+    }
+    println!("building {} for {TARGET}", manifest.display());
+    let modules = modules(&process::output(&mut build)?);
+    if modules.is_empty() {
+        bail!("{} has no member of the kind cdylib", manifest.display());
+    }
+    Ok(modules)
+}
+
+/// Writes the component of a module, and tells of it.
+fn make(module: &Path, component: &Path) -> Result<()> {
+    let size = componentize(module, component)
+        .with_context(|| format!("cannot make a component of {}", module.display()))?;
+    println!("{size:>9} bytes  {}", component.strip_prefix(process::root()).unwrap_or(component).display());
     Ok(())
 }
 

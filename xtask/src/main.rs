@@ -6,6 +6,7 @@ mod conformance;
 mod fuzz;
 mod graph;
 mod guests;
+mod javascript;
 mod process;
 mod setup;
 mod soak;
@@ -39,7 +40,10 @@ enum Task {
     /// Write the definitions for editors and the reference of the Lua API anew
     Types,
     /// Build the plugins in Rust (plugins, examples and those of tests) as components: target/guests
-    Guests,
+    Guests {
+        /// Instead of these: folders that `weir new wasm` has made, each component where its link plugin.wasm leads
+        folders: Vec<std::path::PathBuf>,
+    },
     /// Feed the parsers random input (needs cargo-fuzz)
     Fuzz {
         /// Targets; all, where none is named
@@ -75,7 +79,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Graph => graph::check(),
         Task::Types => types::write(),
-        Task::Guests => guests::build(),
+        Task::Guests { folders } if folders.is_empty() => guests::build(),
+        Task::Guests { folders } => guests::build_new(&folders),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Bench { arguments } => bench(&arguments),
         Task::Soak { arguments } => soak::soak(&arguments),

@@ -24,7 +24,7 @@ return {
     local plugin = load(t) {
       hooks = { request = {
         { call = "kv.incr", args = { "n", 2, 5 }, save = "first" },
-        { call = "kv.incr", args = { "n", -10, 5 }, save = "second" },
+        { call = "kv.incr", args = { "n", 10, 5 }, save = "second" },
         { call = "kv.set", args = { "text", "abc" } },
         { call = "kv.incr", args = { "text", 1, 0 }, save = "wrong" },
         { say = { respond = { body = "[${first},${second},${wrong}]" } } },
@@ -32,7 +32,7 @@ return {
     }
     local results = weir.json.decode(plugin:exchange({}).response.body)
     t:equal(results[1], 7)
-    t:equal(results[2], -3)
+    t:equal(results[2], 17)
     t:truthy(results[3].error)
   end,
   ["one is changed where it is what was expected"] = function(t)

@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin;
+mod begun_wasm;
 mod bodies;
 mod demo;
 mod explain;

@@ -58,9 +58,9 @@ fn every_verdict_of_every_hook_can_be_said() {
     assert_eq!(piece, Ok(Piece::Replace(b"<a>".to_vec())));
     let selection = Selection { group: "g".to_owned(), candidates: Vec::new(), attempt: 0, failure: None };
     let target = say("select-upstream", r#"{"hash-key": "k"}"#).select_upstream(&mut x, &selection, &req);
-    assert_eq!(target, Target::HashKey(b"k".to_vec()));
+    assert_eq!(target, Ok(Target::HashKey(b"k".to_vec())));
     let watch = say("websocket", r#"{"watch": ["messages"]}"#).on_websocket(&mut x, &ws, &req);
-    assert_eq!(watch, Watch::MESSAGES);
+    assert_eq!(watch, Ok(Watch::MESSAGES));
     let dropped = say("frame", r#""drop""#).on_frame(&mut x, &ws, &frame);
     assert_eq!(dropped, Ok(FrameVerdict::Drop));
     let closed = say("message", r#"{"close": {"code": 4001}}"#).on_message(&mut x, &ws, &frame);
