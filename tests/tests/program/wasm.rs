@@ -20,7 +20,7 @@ const GRANTS: &str =
     "grants = { groups = [\"*\"], relays = [\"all\"], kv = [\"shared\"], upstreams = [\"app\"] }
         secrets = { one = \"file:weir.toml\" }";
 
-fn config(path: &str, settings: &str, more: &str) -> String {
+pub(crate) fn config(path: &str, settings: &str, more: &str) -> String {
     format!(
         "workers = 2
         [[listeners]]
