@@ -234,7 +234,12 @@ fn handles_have_the_same_functions_on_both_sides() {
         ("metrics", "gauge-series", Names::of::<Gauge>()),
         ("metrics", "histogram-series", Names::of::<Histogram>()),
     ] {
-        assert_eq!(of_resource(&resolve, interface, resource), lua, "{resource}");
+        let mut wit = of_resource(&resolve, interface, resource);
+        if resource == "http-response" {
+            // `nil`: of several calls, what has one has failed.
+            wit.insert("error".to_owned());
+        }
+        assert_eq!(wit, lua, "{resource}");
     }
 }
 
