@@ -99,6 +99,100 @@ fn ws_schema_tells_what_is_wrong_with_its_settings() {
     );
 }
 
+/// An API whose answers are those of the demo: JSON with the body that it got.
+const API: &str = r##"{
+    "openapi": "3.0.3",
+    "paths": {
+        "/echo": { "post": {
+            "parameters": [{ "name": "n", "in": "query", "schema": { "type": "integer" } }],
+            "requestBody": { "required": true, "content": {
+                "application/json": { "schema": { "$ref": "#/components/schemas/Tree" } },
+                "text/plain": {}
+            } },
+            "responses": { "200": { "description": "what came", "content": { "application/json": { "schema": {
+                "required": ["method", "body"],
+                "properties": { "body": { "type": "string", "pattern": "^[^!]*$" } }
+            } } } } }
+        } }
+    },
+    "components": { "schemas": { "Tree": {
+        "properties": { "in": { "$ref": "#/components/schemas/Tree" }, "name": { "type": "string" } }
+    } } }
+}"##;
+
+/// With its document as a text, and these settings beside it.
+fn api(more: &str) -> Weir {
+    start("openapi_validate", &format!("{{ document = '{}'{more} }}", API.replace('\n', " ")), "")
+}
+
+#[test]
+fn openapi_validate() {
+    let weir = api(", max_body = 4096");
+    let json = |text: &str| post(&weir, "application/json", text.as_bytes());
+    assert_eq!(json(r#"{"name": "a"}"#).status, 200);
+    let answer = json(r#"{"in": {"name": 1}}"#);
+    assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/problem+json")));
+    assert!(answer.text().contains(r#""pointer":"/in/name""#), "{}", answer.text());
+    assert_eq!(post(&weir, "text/plain", b"{").status, 200);
+    assert_eq!(post(&weir, "text/html", b"{").status, 415);
+    assert_eq!(json(&" ".repeat(4097)).status, 413);
+    assert_eq!(json("").status, 400);
+    assert_eq!(ask(&weir, "GET /other").status, 404);
+    let answer = ask(&weir, "GET /echo");
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    assert_eq!(ask(&weir, "POST /echo?n=x").status, 400);
+    // A schema as deep as the value: the guest's stack has room for it.
+    let nested = |depth: usize| format!("{}1{}", r#"{"in": "#.repeat(depth), "}".repeat(depth));
+    assert_eq!(json(&nested(64)).status, 200);
+    assert_eq!(json(&nested(65)).status, 400);
+}
+
+#[test]
+fn openapi_validate_reads_bodies_in_chunks() {
+    let weir = api("");
+    let chunked = |chunks: &str| {
+        let head =
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
+        let mut client = RawClient::connect(weir.address("web"));
+        client.send(format!("{head}\r\n\r\n{chunks}0\r\n\r\n"));
+        client.answer("POST")
+    };
+    let answer = chunked("8\r\n{\"name\":\r\n4\r\n\"a\"}\r\n");
+    assert!(answer.status == 200 && answer.text().contains("name"), "{}", answer.text());
+    assert_eq!(chunked("8\r\n{\"name\":\r\n2\r\n1}\r\n").status, 400);
+    assert_eq!(chunked("").status, 400);
+}
+
+#[test]
+fn openapi_validate_looks_at_responses() {
+    // Only to who accepts JSON the demo answers with it.
+    let answer = |weir: &Weir, accept: &str, body: &str| {
+        let head = format!("POST /echo HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\ncontent-type: text/plain");
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        RawClient::connect(weir.address("web")).ask(&request)
+    };
+    let weir = api(", response = \"enforce\"");
+    let valid = answer(&weir, "application/json", "hello");
+    assert!(valid.status == 200 && valid.text().contains("hello"), "{}", valid.text());
+    for (accept, body) in [("application/json", "hello!"), ("text/plain", "hello")] {
+        let refused = answer(&weir, accept, body);
+        assert_eq!(refused.status, 502);
+        assert!(!refused.text().contains("hello"), "{}", refused.text());
+    }
+    let weir = api(", response = \"report\"");
+    let reported = answer(&weir, "application/json", "hello!");
+    assert!(reported.status == 200 && reported.text().contains("hello!"), "{}", reported.text());
+}
+
+#[test]
+fn openapi_validate_tells_what_is_wrong_with_its_document() {
+    let stderr = refused(
+        "openapi_validate",
+        "{ document = { openapi = \"3.1.0\", paths = { \"/a/{b}\" = { get = {} } } } }",
+    );
+    assert!(stderr.contains("document#/paths/~1a~1{b}/get: `{b}` of the path has no parameter"), "{stderr}");
+}
+
 /// What `weir check` tells of a guest's settings that cannot be.
 fn refused(guest: &str, settings: &str) -> String {
     let folder = weir::folder();
