@@ -70,6 +70,8 @@ fn compile(manifest: &Path, target: &Path, locked: bool) -> Result<Vec<PathBuf>>
     let mut build = toolchain.cargo();
     build.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
+    // They are for what builds weir, and would take the place of what `.cargo/config.toml` says for the target.
+    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     if locked {
         build.arg("--locked");
     }
