@@ -13,8 +13,11 @@ use crate::host::Data;
 use crate::limits::{MOST_ELEMENTS, MOST_INSTANCES, MOST_MEMORIES};
 use crate::ticker;
 
-/// The most instances of plugins in the process: for each of them addresses of its memory are set apart, and nothing else.
-const MOST: u32 = 1000;
+/// Room for so many instances of plugins is in every process: for each of them addresses of its memory are set apart, and
+/// nothing else.
+const LEAST: u32 = 1000;
+/// There is never room for more, whatever is configured: the system has only so many addresses, and pieces of them.
+const UTMOST: u32 = 10_000;
 /// Of these, what only plugins get that are tried: a new configuration can always be proved.
 const RESERVED: u32 = 32;
 /// Bytes of stack that a guest may have.
@@ -26,6 +29,20 @@ const CALL_STACK: usize = 1 << 20;
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Data>,
+    /// The most instances in the process.
+    most: u32,
+}
+
+/// Room for so many instances was asked for.
+static WANTED: AtomicU32 = AtomicU32::new(LEAST);
+static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
+
+/// Has the process have room for so many instances of plugins, if it can: 10,000 at most. Of no effect once there is a
+/// component, whose engine has the room that was asked for until then.
+pub fn make_room(instances: usize) {
+    if SHARED.get().is_none() {
+        WANTED.store(u32::try_from(instances).unwrap_or(UTMOST).clamp(LEAST, UTMOST), Ordering::Relaxed);
+    }
 }
 
 /// The engine of the process, made on first use.
@@ -33,9 +50,9 @@ pub(crate) struct Shared {
 /// # Errors
 /// When the machine has not what it needs.
 pub(crate) fn shared() -> Result<&'static Shared, String> {
-    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
     let made = SHARED.get_or_init(|| {
-        let shared = make().map_err(|error| format!("WebAssembly cannot run here: {error:#}"))?;
+        let most = WANTED.load(Ordering::Relaxed);
+        let shared = make(most).map_err(|error| format!("WebAssembly cannot run here: {error:#}"))?;
         match ticker::start(&shared.engine) {
             true => Ok(shared),
             false => Err("WebAssembly cannot run here: there is no thread to watch it".to_owned()),
@@ -50,10 +67,14 @@ pub(crate) struct Place(());
 
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
+fn most() -> u32 {
+    SHARED.get().and_then(|shared| shared.as_ref().ok()).map_or(LEAST, |shared| shared.most)
+}
+
 impl Place {
     /// Whether there is one for an exchange.
     pub(crate) fn is_there() -> bool {
-        TAKEN.load(Ordering::Relaxed) < MOST - RESERVED
+        TAKEN.load(Ordering::Relaxed) < most() - RESERVED
     }
 
     /// Takes one: of all for a plugin that is tried.
@@ -61,7 +82,7 @@ impl Place {
     /// # Errors
     /// Where there is none.
     pub(crate) fn take(is_tried: bool) -> Result<Place, String> {
-        let most = if is_tried { MOST } else { MOST - RESERVED };
+        let most = if is_tried { most() } else { most() - RESERVED };
         let take = |taken| (taken < most).then(|| taken + 1);
         match TAKEN.try_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(Place(())),
@@ -78,19 +99,20 @@ impl Drop for Place {
     }
 }
 
-fn make() -> wasmtime::Result<Shared> {
-    let engine = match Engine::new(&config(true)) {
+fn make(most: u32) -> wasmtime::Result<Shared> {
+    let engine = match Engine::new(&config(Some(most))) {
         Ok(engine) => engine,
         Err(error) => {
             tracing::warn!("no pool for instances of WebAssembly, which start slower without: {error:#}");
-            Engine::new(&config(false))?
+            Engine::new(&config(None))?
         }
     };
     let linker = linker(&engine)?;
-    Ok(Shared { engine, linker })
+    Ok(Shared { engine, linker, most })
 }
 
-fn config(pooled: bool) -> Config {
+/// With a pool for so many instances.
+fn config(pool_of: Option<u32>) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -99,13 +121,13 @@ fn config(pooled: bool) -> Config {
         .async_stack_size(CALL_STACK)
         .memory_init_cow(true)
         .cranelift_opt_level(OptLevel::Speed);
-    if pooled {
+    if let Some(most) = pool_of {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(MOST)
-            .total_core_instances(MOST * 10)
-            .total_memories(MOST)
-            .total_tables(MOST * 2)
-            .total_stacks(MOST)
+        pool.total_component_instances(most)
+            .total_core_instances(most * 10)
+            .total_memories(most)
+            .total_tables(most * 2)
+            .total_stacks(most)
             .max_core_instances_per_component(MOST_INSTANCES)
             .max_memories_per_component(MOST_MEMORIES)
             .max_tables_per_component(MOST_MEMORIES)

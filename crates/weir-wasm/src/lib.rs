@@ -31,4 +31,5 @@ mod visit;
 mod wasi;
 
 pub use component::{Compiled, Inspected, Kind, inspect};
+pub use engine::make_room;
 pub use plugin::{LoadError, WasmPlugin};

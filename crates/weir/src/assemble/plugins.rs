@@ -164,6 +164,19 @@ pub fn services_apart(kv_memory: u64) -> Services {
     weir_services::apart(&services(kv_memory), kv_memory, Arc::new(NoClient))
 }
 
+/// Has the process have room for the instances of plugins that may have so many on a worker each, on so many workers (0: one
+/// for each processor), in two generations: one that serves, and one that has the last exchanges of before. Later
+/// generations have the room that the first with a component asked for.
+pub fn make_room(most: impl Iterator<Item = u32>, workers: u32) {
+    let workers = match workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers as usize,
+    };
+    // One more is for what belongs to no exchange.
+    let on_a_worker: usize = most.map(|most| most as usize + 1).sum();
+    weir_wasm::make_room(on_a_worker.saturating_mul(workers).saturating_mul(2));
+}
+
 /// Reads the files of a plugin.
 ///
 /// # Errors
@@ -188,6 +201,9 @@ pub fn read_from(path: &Path) -> Result<Source, String> {
 
 /// The file that begins a plugin: of a folder its component, if it has one.
 fn file_of(path: &Path) -> Result<PathBuf, String> {
+    if let Some(told) = not_built(path) {
+        return Err(told);
+    }
     let (script, component) = (path.join(SCRIPT), path.join(COMPONENT));
     if !path.is_dir() || component.symlink_metadata().is_err() {
         return Ok(path.to_owned());
@@ -196,13 +212,15 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
         let shown = path.display();
         return Err(format!("{shown}: it has {SCRIPT} and {COMPONENT}, and one of them is to be the plugin"));
     }
-    if let (false, Ok(to)) = (component.exists(), component.read_link()) {
-        let (shown, to) = (component.display(), to.display());
-        return Err(format!(
-            "{shown}: the component is not built yet: this is a link to {to}, which is not there"
-        ));
-    }
-    Ok(component)
+    not_built(&component).map_or(Ok(component), Err)
+}
+
+/// What is told of a link that leads to what is not there, as that of a component before its first build.
+pub fn not_built(path: &Path) -> Option<String> {
+    let to = path.read_link().ok().filter(|_| !path.exists())?;
+    let what = if path.extension().is_some_and(|ending| ending == "wasm") { "component" } else { "plugin" };
+    let (shown, to) = (path.display(), to.display());
+    Some(format!("{shown}: the {what} is not built yet: this is a link to {to}, which is not there"))
 }
 
 /// A file of WebAssembly, as [`inspect`] sees it.

@@ -75,6 +75,7 @@ pub fn lower(
         ..Plan::default()
     };
     lower.acme = lower.acme(raw);
+    plugins::make_room(raw.plugins.values().map(|plugin| plugin.limits.instances), raw.workers);
     for (i, listener) in raw.listeners.iter().enumerate() {
         let at = At::default().key("listeners").index(i);
         let plugins = lower.listener_plugins(listener, raw, &at);
