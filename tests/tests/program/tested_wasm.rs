@@ -52,6 +52,15 @@ fn a_component_has_tests_as_a_script_has() {
     assert_eq!(output.code, Some(2), "{}{}", output.stdout, output.stderr);
     let told = "demo/plugin.wasm: the component is not built yet: this is a link to built/demo.wasm";
     assert!(output.stdout.contains(told), "{}", output.stdout);
+    for arguments in [&["demo/plugin.wasm"][..], &["--plugin", "demo/plugin.wasm", "demo"]] {
+        let output = test_in(folder.path(), arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert!(
+            format!("{}{}", output.stdout, output.stderr).contains(told),
+            "{arguments:?}: {}",
+            output.stderr
+        );
+    }
     build(&folder);
     // By its folder, by a folder of plugins, by a file of tests, and in its folder.
     let demo = folder.path().join("demo");
@@ -66,6 +75,37 @@ fn a_component_has_tests_as_a_script_has() {
     let output = test_in(folder.path(), &["demo"]);
     assert_eq!(output.code, Some(2), "{}{}", output.stdout, output.stderr);
     assert!(output.stdout.contains("it has plugin.lua and plugin.wasm"), "{}", output.stdout);
+}
+
+#[test]
+fn a_component_beside_its_tests_is_one_plugin() {
+    let folder = demo();
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&plugins).expect("a folder");
+    fs::rename(folder.path().join("demo/plugin_test.lua"), plugins.join("demo_test.lua")).expect("moved");
+    fs::rename(folder.path().join("demo/name.lua"), plugins.join("name.lua")).expect("moved");
+    symlink("../built/demo.wasm", plugins.join("demo.wasm")).expect("a link");
+    let told = "plugins/demo.wasm: the component is not built yet: this is a link to ../built/demo.wasm";
+    for arguments in [&["plugins"][..], &["plugins/demo.wasm"], &["plugins/demo_test.lua"]] {
+        let output = test_in(folder.path(), arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert!(
+            format!("{}{}", output.stdout, output.stderr).contains(told),
+            "{arguments:?}: {}",
+            output.stderr
+        );
+    }
+    fs::remove_file(plugins.join("name.lua")).expect("no plugin lies here");
+    fs::write(plugins.join("demo.lua"), "return {}").expect("a file");
+    for arguments in [&["plugins"][..], &["plugins/demo_test.lua"]] {
+        let output = test_in(folder.path(), arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("demo.lua and demo.wasm are beside it"),
+            "{arguments:?}: {}",
+            output.stderr
+        );
+    }
 }
 
 #[test]

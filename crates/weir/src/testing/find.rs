@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::assemble::plugins::{COMPONENT, SCRIPT, main_of};
+use crate::assemble::plugins::{COMPONENT, SCRIPT, main_of, not_built};
 
 /// What files of tests end with.
 const ENDING: &str = "_test.lua";
@@ -130,9 +130,14 @@ fn plugin_of(tests: &Path, name: &str) -> Result<Found, String> {
         return folder(beside);
     }
     let options = KINDS.map(|kind| beside.join(format!("{name}{kind}")));
-    match options.iter().find(|plugin| plugin.is_file()) {
-        Some(plugin) => Ok(file(plugin)),
-        None => Err(format!(
+    match options.each_ref().map(|plugin| is_file(plugin)) {
+        [true, true] => Err(format!(
+            "{}: {name}.lua and {name}.wasm are beside it, and `--plugin` names which of them is to be tested",
+            tests.display()
+        )),
+        [true, false] => Ok(file(&options[0])),
+        [false, true] => Ok(file(&options[1])),
+        [false, false] => Err(format!(
             "{}: there is nothing to test: {SCRIPT}, {COMPONENT}, {name}.lua or {name}.wasm would be beside it; or \
              `--plugin` names it",
             tests.display()
@@ -166,7 +171,7 @@ fn plugins_in(path: &Path) -> Result<Vec<Found>, String> {
         } else if let Some(tested) = name.strip_suffix(ENDING).filter(|_| entry.is_file()) {
             // Of a plugin beside it, which has it already; else nobody would run it.
             plugin_of(&entry, tested)?;
-        } else if is_plugin(&name) && entry.is_file() {
+        } else if is_plugin(&name) && is_file(&entry) {
             all.push(file(&entry));
         }
     }
@@ -180,12 +185,18 @@ fn is_plugin(name: &str) -> bool {
     KINDS.iter().any(|kind| name.ends_with(kind))
 }
 
+/// Whether it is a file, or a link to what is not built yet.
+fn is_file(path: &Path) -> bool {
+    path.is_file() || not_built(path).is_some()
+}
+
 fn is_test(path: &Path) -> bool {
     name_of(path).ends_with(ENDING) && path.is_file()
 }
 
 fn metadata(path: &Path) -> Result<std::fs::Metadata, String> {
-    std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))
+    std::fs::metadata(path)
+        .map_err(|error| not_built(path).unwrap_or_else(|| format!("{}: {error}", path.display())))
 }
 
 /// What is in a folder, sorted, without hidden files.
