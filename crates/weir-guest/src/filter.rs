@@ -76,7 +76,8 @@ pub trait Filter: Sized + 'static {
         Hooks::all()
     }
 
-    /// What is kept for a new exchange, whose number is unique in this instance.
+    /// What is kept for a new exchange, whose number is unique in this instance. Where `Exchange` has no size, as `()`, this is
+    /// called once, with 0.
     fn open(&self, id: u64) -> Self::Exchange {
         let _ = id;
         Self::Exchange::default()

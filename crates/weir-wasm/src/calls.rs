@@ -75,6 +75,16 @@ pub(crate) struct Live {
     websocket: Option<websocket_hooks::Guest>,
     migrate: Option<migrate_hooks::Guest>,
     tick: Option<tick_hooks::Guest>,
+    /// The exchange of a plugin that keeps nothing of any.
+    only: Only,
+}
+
+/// What a plugin has instead of an exchange for each, if it has told that it keeps nothing of them.
+#[derive(Clone, Copy)]
+enum Only {
+    No,
+    /// It is made for the first one.
+    Yes(Option<ResourceAny>),
 }
 
 impl Live {
@@ -148,7 +158,8 @@ impl Live {
             Err(error) => return Err(why(error, &store)),
         };
         store.data_mut().holds.has_started();
-        Ok((Live { store, _place: place, plugin, connect, http, websocket, migrate, tick }, manifest))
+        let only = if manifest.hooks.contains(wit::Hooks::STATELESS) { Only::Yes(None) } else { Only::No };
+        Ok((Live { store, _place: place, plugin, connect, http, websocket, migrate, tick, only }, manifest))
     }
 
     /// Whether new exchanges should get another one: its memory is nearly used up.
@@ -169,9 +180,9 @@ impl Live {
     ) -> wasmtime::Result<Outcome> {
         self.store.set_epoch_deadline(1);
         let x = match bound {
-            Some(bound) => match bound.resource.get() {
-                Some(x) => Some(x),
-                None => Some(Box::pin(self.begin(bound)).await?),
+            Some(bound) => match (self.only, bound.resource.get()) {
+                (Only::Yes(Some(x)), _) | (Only::No, Some(x)) => Some(x),
+                _ => Some(Box::pin(self.begin(bound)).await?),
             },
             None => None,
         };
@@ -199,9 +210,15 @@ impl Live {
 
     /// Has the guest make what it keeps of an exchange.
     async fn begin(&mut self, bound: &Bound) -> wasmtime::Result<ResourceAny> {
-        let x = self.plugin.exchange().call_constructor(&mut self.store, bound.id).await?;
-        bound.resource.set(Some(x));
-        Ok(x)
+        let constructor = self.plugin.exchange();
+        match &mut self.only {
+            Only::Yes(only) => Ok(*only.insert(constructor.call_constructor(&mut self.store, 0).await?)),
+            Only::No => {
+                let x = constructor.call_constructor(&mut self.store, bound.id).await?;
+                bound.resource.set(Some(x));
+                Ok(x)
+            }
+        }
     }
 
     async fn run_other(
