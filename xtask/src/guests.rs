@@ -33,16 +33,44 @@ enum Toolchain {
     Debian,
 }
 
-/// Builds all of them.
+/// Builds all of them, each by itself: built at once, one would have what another wants of a crate that both use.
 pub(crate) fn build() -> Result<()> {
-    let modules = compile(Path::new(MANIFEST), &target().join("guests-build"), true)?;
     let folder = target().join("guests");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for module in modules {
-        let component = folder.join(module.file_name().context("a module without a name")?);
-        make(&module, &component)?;
+    for package in packages()? {
+        for module in compile(Path::new(MANIFEST), &target().join("guests-build"), Some(&package))? {
+            let component = folder.join(module.file_name().context("a module without a name")?);
+            make(&module, &component)?;
+        }
     }
     Ok(())
+}
+
+/// Those of the repository that make a module.
+fn packages() -> Result<Vec<String>> {
+    let mut metadata = cargo();
+    metadata.args([
+        "metadata",
+        "--no-deps",
+        "--locked",
+        "--format-version",
+        "1",
+        "--manifest-path",
+        MANIFEST,
+    ]);
+    let metadata: Value = serde_json::from_slice(&process::output(&mut metadata)?)?;
+    let has =
+        |list: &Value, name: &str| list.as_array().is_some_and(|list| list.iter().any(|kind| kind == name));
+    let makes_one = |package: &&Value| {
+        let targets = package["targets"].as_array();
+        targets.is_some_and(|targets| targets.iter().any(|target| has(&target["crate_types"], "cdylib")))
+    };
+    let packages = metadata["packages"].as_array().context("`cargo metadata` tells of no packages")?;
+    Ok(packages
+        .iter()
+        .filter(makes_one)
+        .filter_map(|package| package["name"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// Builds the plugins in these folders, each as its README says but for the target.
@@ -52,7 +80,7 @@ pub(crate) fn build_new(folders: &[PathBuf]) -> Result<()> {
         let link = folder.join("plugin.wasm");
         let led = fs::read_link(&link).with_context(|| format!("{} is no link", link.display()))?;
         let component = folder.join(led);
-        let modules = compile(&folder.join("Cargo.toml"), &folder.join("target"), false)?;
+        let modules = compile(&folder.join("Cargo.toml"), &folder.join("target"), None)?;
         let [module] = &modules[..] else {
             bail!("{} makes {} modules, where one is wanted", folder.display(), modules.len());
         };
@@ -64,21 +92,24 @@ pub(crate) fn build_new(folders: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Builds what a manifest describes. Its modules.
-fn compile(manifest: &Path, target: &Path, locked: bool) -> Result<Vec<PathBuf>> {
+/// Builds what a manifest describes, or one package of it as the lock file has it. Its modules.
+fn compile(manifest: &Path, target: &Path, package: Option<&str>) -> Result<Vec<PathBuf>> {
     let toolchain = Toolchain::find()?;
     let mut build = toolchain.cargo();
     build.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
     // They are for what builds weir, and would take the place of what `.cargo/config.toml` says for the target.
     build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if locked {
-        build.arg("--locked");
+    if let Some(package) = package {
+        build.args(["--locked", "--package", package]);
     }
     if let Toolchain::Debian = toolchain {
         build.args(["-Z", "build-std=std,panic_abort"]);
     }
-    println!("building {} for {TARGET}", manifest.display());
+    println!(
+        "building {} for {TARGET}",
+        package.map_or_else(|| manifest.display().to_string(), str::to_owned)
+    );
     let modules = modules(&process::output(&mut build)?);
     if modules.is_empty() {
         bail!("{} has no member of the kind cdylib", manifest.display());
