@@ -1,5 +1,5 @@
-//! What the bench has weir do in a component. The setting `work` says which: the routing of S2, the fields of S3, or
-//! frames that go on as they are.
+//! What the bench has weir do in a component. The setting `work` says which: the routing of S2, the fields of S3, frames
+//! that go on as they are, or nothing but to end in a trap where a request asks for it.
 
 use serde::Deserialize;
 use weir_guest::prelude::*;
@@ -9,6 +9,8 @@ use weir_guest::prelude::*;
 enum Work {
     /// A hook that does nothing.
     Nothing,
+    /// The instance ends where a request has the field `x-trap`.
+    Trap,
     Route,
     Fields,
     Frames,
@@ -32,7 +34,7 @@ impl Filter for Bench {
 
     fn wants(&self) -> Hooks {
         match self.0 {
-            Work::Nothing => Hooks::REQUEST,
+            Work::Nothing | Work::Trap => Hooks::REQUEST,
             Work::Route | Work::Fields => Hooks::REQUEST | Hooks::RESPONSE,
             Work::Frames => Hooks::FRAME,
         }
@@ -60,6 +62,7 @@ impl OnRequest for Bench {
                 headers.add("x-wasm-tenant", b"t-alpha")?;
                 headers.add("x-wasm-gateway", b"bench")?;
             }
+            Work::Trap => assert!(req.header("x-trap").is_none(), "as asked"),
             Work::Nothing | Work::Frames => {}
         }
         Ok(Verdict::Proceed)

@@ -6,9 +6,11 @@ from harness import HERE, Peer
 class Weir(Peer):
     name = "weir"
     # wslimits: frames are read because there are bounds; the ws_ ones after it: because of a plugin, whose file each names.
-    # component, wasm, ws_component: a component made of guest/, with the work of each.
-    modes = ("base", "lua", "component", "wasm", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message", "ws_component", "ws_ctx")
-    works = {"component": "route", "wasm": "fields", "ws_component": "frames"}
+    # component, wasm, wasm_nothing, ws_component: a component made of guest/, with the work of each; wasm_life: one that is replaced.
+    modes = ("base", "lua", "component", "wasm", "wasm_nothing", "wasm_life", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message",
+             "ws_component", "ws_ctx")
+    works = {"component": "route", "wasm": "fields", "wasm_nothing": "nothing", "ws_component": "frames"}
+    copies = 1  # in the mode wasm_life: plugins of the one component
     gen2 = 'response_headers = { set = { x-gen = "{gen}" } }'
     # `cargo xtask bench` builds it; WEIR_BIN measures another build.
     binary = os.environ.get("WEIR_BIN", os.path.join(HERE, "../target/release/weir"))
@@ -25,6 +27,10 @@ timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}'''
         if work := self.works.get(self.mode):
             plugin = f'[plugins.bench]\npath = "{self.component}"\nsettings = {{ work = "{work}" }}'
             return {"plugins": 'plugins = ["bench"]', "scripts": plugin, "upstream_b": upstream_b}
+        if self.mode == "wasm_life":
+            names = [f"life{i}" for i in range(self.copies)]
+            plugins = "".join(f'[plugins.{n}]\npath = "{self.run}/life.wasm"\nsettings = {{ work = "trap" }}\n' for n in names)
+            return {"plugins": f"plugins = {names}", "scripts": plugins, "upstream_b": ""}
         if self.mode == "many":
             return {"plugins": "", "scripts": self.many(), "upstream_b": ""}
         if self.mode == "wslimits":
@@ -51,7 +57,22 @@ response_headers = {{ set = {{ x-gen = "{self.generation}" }} }}
 ''' for i in range(1000))
         return routes + "".join(f'\n[plugins.p{i}]\npath = "{self.run}/{i}.lua"\n' for i in range(50))
 
+    def component_of(self, generation):
+        """Has the plugin of the mode wasm_life be other bytes, which do the same."""
+        with open(self.component, "rb") as f:
+            # A custom section.
+            component = f.read() + bytes((0, 6, 4)) + b"life" + bytes((generation,))
+        with open(os.path.join(self.run, "life.wasm.new"), "wb") as f:
+            f.write(component)
+        os.replace(f.name, os.path.join(self.run, "life.wasm"))
+
+    def env(self):
+        # Of this run alone: what is compiled is not found from before.
+        return {"XDG_CACHE_HOME": self.run}
+
     def argv(self):
+        if self.mode == "wasm_life":
+            self.component_of(0)
         return [self.binary, "run", "--config", self.render("base.toml")]
 
     def reload(self):
