@@ -9,7 +9,7 @@ cache=.cache
 mkdir -p "$cache"
 
 packages=""
-for need in curl:curl nginx:nginx nghttp:nghttp2-client h2load:nghttp2-client openssl:openssl pebble:pebble chromium:chromium node:nodejs npm:npm python3:python3; do
+for need in curl:curl docker-registry:docker-registry nginx:nginx nghttp:nghttp2-client h2load:nghttp2-client openssl:openssl pebble:pebble chromium:chromium node:nodejs npm:npm python3:python3; do
     PATH="$PATH:/usr/sbin" command -v "${need%%:*}" >/dev/null || packages="$packages ${need##*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"

@@ -18,6 +18,7 @@ pub mod node;
 pub mod pebble;
 pub mod process;
 pub mod raw;
+pub mod registry;
 pub mod tools;
 pub mod weir;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::certificates::Issued;
 use crate::process::Process;
 use crate::tools;
 
@@ -24,6 +25,13 @@ impl Nginx {
     /// The same speaking HTTP/2 by prior knowledge, and nothing else.
     pub fn start_http2(folder: TempDir, server: &str) -> Self {
         Self::start_with(folder, "http2", server)
+    }
+
+    /// The same over TLS, with a certificate.
+    pub fn start_tls(folder: TempDir, certificate: &Issued, server: &str) -> Self {
+        let (certificate, key) = (certificate.certificate.display(), certificate.key.display());
+        let tls = format!("ssl_certificate {certificate}; ssl_certificate_key {key};");
+        Self::start_with(folder, "ssl", &format!("{tls} {server}"))
     }
 
     fn start_with(folder: TempDir, option: &str, server: &str) -> Self {

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod expiry;
+pub mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod reload;

@@ -6,6 +6,7 @@ mod begun_wasm;
 mod bodies;
 mod demo;
 mod explain;
+mod fetched;
 mod lent;
 mod live;
 mod plugins;

@@ -31,6 +31,7 @@ pub(crate) const MIGRATE: u16 = 1 << 10;
 pub(crate) const LOG: u16 = 1 << 11;
 pub(crate) const TIMER: u16 = 1 << 12;
 pub(crate) const TICK: u16 = 1 << 13;
+pub(crate) const STATELESS: u16 = 1 << 14;
 
 /// What all guests have: memory, an allocator that never frees (but starts anew with each call, which takes no more than
 /// it has), and helpers. The first kilobytes are for results and constants.

@@ -51,26 +51,28 @@ fn hooks_that_do_not_wait_are_done_at_once() {
     });
 }
 
+/// Answers with how many exchanges it has had, how many have ended, and the number of this one.
+const COUNTS: &str = r#"
+    (func $digits (param $x i32)
+      (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (global.get $begun)))
+      (i32.store8 (i32.const 1025) (i32.add (i32.const 48) (global.get $ended)))
+      (i32.store8 (i32.const 1026) (i32.add (i32.const 48) (local.get $x))))
+    (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
+      (call $drop_request (local.get $req))
+      (call $digits (local.get $x))
+      (call $respond (i32.const 1) (i32.const 403) (i32.const 1024) (i32.const 3)))
+    (func (export "weir:plugin/http-hooks@1.0.0#on-response")
+      (param $x i32) (param $res i32) (param $req i32) (result i32)
+      (call $drop_request (local.get $req))
+      (call $drop_response (local.get $res))
+      (call $digits (local.get $x))
+      (call $respond (i32.const 1) (i32.const 200) (i32.const 1024) (i32.const 3)))"#;
+
 #[test]
 fn a_guest_answers_and_keeps_what_it_has_of_an_exchange() {
     run(async {
-        // Answers with how many exchanges it has had, how many have ended, and the number of this one.
-        let code = r#"
-          (func $digits (param $x i32)
-            (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (global.get $begun)))
-            (i32.store8 (i32.const 1025) (i32.add (i32.const 48) (global.get $ended)))
-            (i32.store8 (i32.const 1026) (i32.add (i32.const 48) (local.get $x))))
-          (func (export "weir:plugin/http-hooks@1.0.0#on-request") (param $x i32) (param $req i32) (result i32)
-            (call $drop_request (local.get $req))
-            (call $digits (local.get $x))
-            (call $respond (i32.const 1) (i32.const 403) (i32.const 1024) (i32.const 3)))
-          (func (export "weir:plugin/http-hooks@1.0.0#on-response")
-            (param $x i32) (param $res i32) (param $req i32) (result i32)
-            (call $drop_request (local.get $req))
-            (call $drop_response (local.get $res))
-            (call $digits (local.get $x))
-            (call $respond (i32.const 1) (i32.const 200) (i32.const 1024) (i32.const 3)))"#;
-        let text = Text { groups: &["http-hooks"], hooks: REQUEST | RESPONSE, code, ..Text::default() };
+        let text =
+            Text { groups: &["http-hooks"], hooks: REQUEST | RESPONSE, code: COUNTS, ..Text::default() };
         let instance = instance(&text, Limits::default()).await;
         let (mut one, mut two) = (exchange(1), exchange(2));
         let (mut first, mut second) = (visit(&instance), visit(&instance));
@@ -80,6 +82,20 @@ fn a_guest_answers_and_keeps_what_it_has_of_an_exchange() {
         assert_eq!(reply(first.on_response(&mut one).finish().await).body, "201", "it is the first one's");
         drop(first);
         assert_eq!(reply(second.on_response(&mut two).finish().await).body, "212", "the first one has ended");
+    });
+}
+
+#[test]
+fn one_exchange_does_for_all_of_a_guest_that_keeps_nothing() {
+    run(async {
+        let hooks = REQUEST | RESPONSE | STATELESS;
+        let text = Text { groups: &["http-hooks"], hooks, code: COUNTS, ..Text::default() };
+        let instance = instance(&text, Limits::default()).await;
+        for id in 1..4 {
+            let (mut x, mut visit) = (exchange(id), visit(&instance));
+            assert_eq!(reply(visit.on_request(&mut x).finish().await).body, "101");
+            assert_eq!(reply(visit.on_response(&mut x).finish().await).body, "101");
+        }
     });
 }
 

@@ -19,6 +19,8 @@ use weir_plugin::{Plugin, Policy};
 use weir_services::{Sample, Shown};
 use weir_wasm::{Compiled, WasmPlugin};
 
+use crate::fetch::{self, Reference};
+
 /// What a plugin is asked to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct What {
@@ -244,22 +246,33 @@ pub struct Inspected {
 /// What cannot be read, or is no WebAssembly.
 pub fn inspect(path: &Path) -> Result<Inspected, String> {
     let file = file_of(path)?;
-    let shown = file.display();
-    let bytes = std::fs::read(&file).map_err(|error| format!("{shown}: {error}"))?;
+    let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let name = path.with_extension("").file_name().map(|name| name.to_string_lossy().into_owned());
+    inspect_bytes(name.as_deref().unwrap_or("plugin"), file, bytes)
+}
+
+/// The same of what a URL names now, and the URL as a configuration may have it.
+///
+/// # Errors
+/// What cannot be fetched, or is no WebAssembly.
+pub fn inspect_url(url: &str) -> Result<(Inspected, Reference), String> {
+    let fetched = fetch::look(&Reference::parse(url)?)?;
+    Ok((inspect_bytes("plugin", url.into(), fetched.bytes)?, fetched.pinned))
+}
+
+fn inspect_bytes(name: &str, path: PathBuf, bytes: Vec<u8>) -> Result<Inspected, String> {
     let kind = match weir_wasm::Kind::of(&bytes) {
         Some(weir_wasm::Kind::Component) => "component",
         Some(weir_wasm::Kind::Module) => "core module",
-        None => return Err(format!("{shown}: this is no WebAssembly")),
+        None => return Err(format!("{}: this is no WebAssembly", path.display())),
     };
-    let name = path.with_extension("").file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|| "plugin".to_owned());
-    let component = Component { path: file.clone(), bytes: bytes.into() };
-    let parts = match compile(&name, &component) {
-        Ok(compiled) => weir_wasm::inspect(&name, &compiled),
+    let component = Component { path: path.clone(), bytes: bytes.into() };
+    let parts = match compile(name, &component) {
+        Ok(compiled) => weir_wasm::inspect(name, &compiled),
         Err(error) => weir_wasm::Inspected { refused: error.0, ..weir_wasm::Inspected::default() },
     };
     let sha256 = Sha256::digest(&component.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Inspected { path: file, size: component.bytes.len(), sha256, kind, parts })
+    Ok(Inspected { path, size: component.bytes.len(), sha256, kind, parts })
 }
 
 /// The component that a file is, which is seen by how it begins; a module, too, of which it is then told what is wrong.
@@ -346,7 +359,7 @@ fn load_script(
 /// # Errors
 /// What is wrong with it.
 pub fn compile(name: &str, component: &Component) -> Result<Compiled, weir_wasm::LoadError> {
-    Compiled::new(name, &component.bytes, cache().as_deref())
+    Compiled::new(name, &component.bytes, cache("wasm").as_deref())
 }
 
 fn load_component(
@@ -368,18 +381,23 @@ fn load_component(
     }
 }
 
-/// Where compiled components are kept: where systemd says (`CacheDirectory=`), else where the user's or the system's caches
-/// are. `None` where there is no such place.
-fn cache() -> Option<PathBuf> {
+/// Where plugins are kept that were fetched; `None` where there is no such place.
+pub fn fetched() -> Option<PathBuf> {
+    cache("plugins")
+}
+
+/// Where something is kept that can be had again: where systemd says (`CacheDirectory=`), else where the user's or the system's
+/// caches are. `None` where there is no such place.
+fn cache(what: &str) -> Option<PathBuf> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     if let Some(folder) = folder("CACHE_DIRECTORY") {
-        return Some(folder.join("wasm"));
+        return Some(folder.join(what));
     }
     if let Some(folder) = folder("XDG_CACHE_HOME") {
-        return Some(folder.join("weir/wasm"));
+        return Some(folder.join("weir").join(what));
     }
     match rustix::process::geteuid().is_root() {
-        true => Some(PathBuf::from("/var/cache/weir/wasm")),
-        false => folder("HOME").map(|home| home.join(".cache/weir/wasm")),
+        true => Some(Path::new("/var/cache/weir").join(what)),
+        false => folder("HOME").map(|home| home.join(".cache/weir").join(what)),
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::{print, refuse};
 use crate::assemble::plugins::{self, Inspected};
+use crate::fetch::Reference;
 use crate::run::EXIT_CONFIG;
 
 /// What is told with `--help`.
@@ -17,7 +18,7 @@ Exit codes:
 /// Which file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// A file of WebAssembly, or a plugin's folder with plugin.wasm.
+    /// A file of WebAssembly, a plugin's folder with plugin.wasm, or a URL as a configuration has it.
     path: PathBuf,
     /// As JSON.
     #[arg(long)]
@@ -26,19 +27,27 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(&self) -> ExitCode {
-        let seen = match plugins::inspect(&self.path) {
+        let url = self.path.to_str().filter(|path| Reference::is_one(path));
+        let seen = match url {
+            Some(url) => plugins::inspect_url(url).map(|(seen, url)| (seen, Some(url.to_string()))),
+            None => plugins::inspect(&self.path).map(|seen| (seen, None)),
+        };
+        let (seen, url) = match seen {
             Ok(seen) => seen,
             Err(message) => return refuse(&message),
         };
-        let printed = print(&if self.json { format!("{:#}\n", as_json(&seen)) } else { as_text(&seen) });
+        let url = url.as_deref();
+        let printed =
+            print(&if self.json { format!("{:#}\n", as_json(&seen, url)) } else { as_text(&seen, url) });
         if seen.parts.refused.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
     }
 }
 
-fn as_json(seen: &Inspected) -> serde_json::Value {
+fn as_json(seen: &Inspected, url: Option<&str>) -> serde_json::Value {
     let parts = &seen.parts;
     serde_json::json!({
         "path": seen.path,
+        "url": url,
         "kind": seen.kind,
         "size": seen.size,
         "sha256": seen.sha256,
@@ -51,7 +60,7 @@ fn as_json(seen: &Inspected) -> serde_json::Value {
     })
 }
 
-fn as_text(seen: &Inspected) -> String {
+fn as_text(seen: &Inspected, url: Option<&str>) -> String {
     let parts = &seen.parts;
     let mut out = format!("{}\n", seen.path.display());
     let mut line = |name: &str, value: &str| {
@@ -61,6 +70,9 @@ fn as_text(seen: &Inspected) -> String {
     line("kind", seen.kind);
     line("size", &format!("{} bytes", seen.size));
     line("sha256", &seen.sha256);
+    if let Some(url) = url {
+        line("url", url);
+    }
     if let Some(version) = &parts.version {
         line("made for", &format!("weir:plugin {version}"));
     }

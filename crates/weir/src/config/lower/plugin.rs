@@ -21,6 +21,7 @@ use crate::config::inputs::{Kind, Listing};
 use crate::config::raw;
 use crate::config::report::{Diagnostic, did_you_mean};
 use crate::config::value::{Leaf, Text};
+use crate::fetch::{self, Pin, Reference};
 use crate::testing::find;
 
 /// Where plugins are looked for, relative to the file that names them.
@@ -142,9 +143,17 @@ impl Lower<'_> {
         let default = raw::Plugin::default();
         let raw = declared.unwrap_or(&default);
         let origins = Origins { entry: at, section: declared.map(|_| &section), of_entry: own };
-        let path = match &raw.path {
-            Some(path) => self.path(path, &section.key("path")),
-            None => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
+        if raw.credentials.is_some() && raw.url.is_none() {
+            self.warning(&section.key("credentials"), "there is nothing to fetch: it has no `url`", "");
+        }
+        let path = match (&raw.path, &raw.url) {
+            (Some(path), None) => self.path(path, &section.key("path")),
+            (None, Some(url)) => self.fetched(name, url, raw, &section)?,
+            (None, None) => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
+            (Some(_), Some(_)) => {
+                self.error(&section.key("url"), "a plugin has a `path` or a `url`, and not both", "");
+                return None;
+            }
         };
         let secrets = self.secrets(&raw.secrets, &section.key("secrets"))?;
         let policy = Policy { secrets, ..self.policy(raw, config, &section) };
@@ -163,7 +172,7 @@ impl Lower<'_> {
         if config.reload.prove >= raw::Prove::Tests {
             self.note_tests(&what);
         }
-        if let (Ok(source), Some(sha256)) = (&source, &raw.sha256)
+        if let (Ok(source), Some(sha256), None) = (&source, &raw.sha256, &raw.url)
             && !self.is_the_one(source, sha256, &section.key("sha256"))
         {
             self.broken_plugins.push(what.path);
@@ -187,6 +196,65 @@ impl Lower<'_> {
             }
             Err(problem) => {
                 self.plugin_problem(&what, problem, &origins);
+                None
+            }
+        }
+    }
+
+    /// The file of a plugin that is named by a URL: as it is kept, or fetched now.
+    fn fetched(&mut self, name: &str, url: &str, raw: &raw::Plugin, section: &At) -> Option<PathBuf> {
+        let at = section.key("url");
+        // However many routes name it, it is told once, and is not asked for again.
+        if self.broken_plugins.contains(&PathBuf::from(url)) {
+            return None;
+        }
+        let reference = match Reference::parse(url) {
+            Ok(reference) => reference,
+            Err(wrong) => {
+                self.error(&at, format!("the plugin `{name}` cannot be fetched: {wrong}"), "");
+                return None;
+            }
+        };
+        let pin = match raw.sha256.as_deref().map(|text| Pin::parse(text).ok_or(text)) {
+            None if !reference.is_pinned() => {
+                let title = format!("which file the plugin `{name}` is, is not pinned");
+                let help = match reference {
+                    Reference::Web(_) => "name its SHA-256 as `sha256`",
+                    Reference::Artifact(_) => "end the `url` with the digest of the manifest: `@sha256:…`",
+                };
+                let tell = "tells it, of what is there now";
+                self.error(&at, title, "").help(format!("{help}; `weir inspect {url}` {tell}"));
+                return None;
+            }
+            None => None,
+            Some(Ok(pin)) if reference.is_pinned() || matches!(reference, Reference::Web(_)) => Some(pin),
+            Some(Ok(_)) => {
+                let help = format!("`weir inspect {url}` tells it, of what is there now");
+                self.error(&at, "an artifact of a registry is pinned by the digest of its manifest", "")
+                    .help(format!("end the `url` with it: `@sha256:…`; {help}"));
+                return None;
+            }
+            Some(Err(text)) => {
+                let title = format!("`{text}` is no SHA-256: 64 hexadecimal digits are wanted");
+                self.error(&section.key("sha256"), title, "");
+                return None;
+            }
+        };
+        let credentials = match &raw.credentials {
+            Some(credentials) => Some(self.one_secret(credentials, &section.key("credentials"))?),
+            None => None,
+        };
+        let credentials = credentials.as_deref().map(String::from_utf8_lossy);
+        let Some(folder) = plugins::fetched() else {
+            self.error(&at, "there is no folder for what is fetched", "")
+                .help("set CACHE_DIRECTORY, XDG_CACHE_HOME or HOME");
+            return None;
+        };
+        match fetch::fetch(&reference, pin.as_ref(), credentials.as_deref(), &folder) {
+            Ok(path) => Some(path),
+            Err(wrong) => {
+                self.broken_plugins.push(PathBuf::from(url));
+                self.error(&at, format!("the plugin `{name}` cannot be fetched: {wrong}"), "");
                 None
             }
         }

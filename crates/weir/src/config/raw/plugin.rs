@@ -15,6 +15,11 @@ pub struct Plugin {
     /// The script, a component of WebAssembly, or a folder with `plugin.lua` or `plugin.wasm`, relative to this file. Default:
     /// what is there of plugins/NAME.lua, plugins/NAME.wasm and the folder plugins/NAME.
     pub path: Option<String>,
+    /// Where it is fetched from, instead of a path: "https://HOST/PATH", whose `sha256` is wanted, or
+    /// "oci://REGISTRY/REPOSITORY:TAG@sha256:DIGEST" with the digest of the manifest. What was fetched once is kept.
+    pub url: Option<String>,
+    /// Who fetches it: "env:NAME" or "file:PATH" with a user and a password, as "user:password".
+    pub credentials: Option<String>,
     /// The SHA-256 of the script or component, in hexadecimal: another file is refused. Not for a folder with several scripts.
     pub sha256: Option<String>,
     /// What it is configured with; the plugin says what there is.
