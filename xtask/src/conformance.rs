@@ -6,13 +6,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{cargo, run, target};
-use crate::{guests, javascript, setup};
+use crate::{components, guests, setup};
 
 /// Builds what is needed, runs the cases and writes the table.
 pub(crate) fn run_cases() -> Result<()> {
     guests::build()?;
     setup::run()?;
-    javascript::build()?;
+    components::build()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "weir"]))?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "weir-tests", "--bin", "conformance"]))?;
     run(Command::new(target().join("debug/conformance")).env("WEIR_BIN", target().join("debug/weir")))
