@@ -74,7 +74,8 @@ enum Which {
     Others,
 }
 
-const NEXTEST: &str = "cargo-nextest";
+/// The test runner that is taken where it is there.
+pub(crate) const NEXTEST: &str = "cargo-nextest";
 
 /// The test runner: nextest where it is installed. It builds the whole workspace whichever tests it runs, and with it the
 /// program: what features dependencies have follows from what is built, and some are large to be built twice.
