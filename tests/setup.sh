@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the end-to-end tests need beside cargo: programs of the system, two Python environments in tests/.cache
-# (a WebSocket client; Autobahn's test suite, made Python 3), and the packages of the SignalR example, of socket.io and of
-# what makes components of JavaScript.
+# (a WebSocket client and what makes components of Python; Autobahn's test suite, made Python 3), and the packages of the
+# SignalR example, of socket.io and of what makes components of JavaScript.
 # What is there already is left alone.
 set -eu
 cd "$(dirname "$0")"

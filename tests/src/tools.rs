@@ -52,7 +52,7 @@ pub fn node(folder: &Path) -> Command {
     command
 }
 
-/// A component that `cargo xtask guests` has made, or `cargo xtask conformance` for one in JavaScript.
+/// A component that `cargo xtask guests` has made, or `cargo xtask conformance` for one in JavaScript or Python.
 pub fn guest(name: &str) -> PathBuf {
     let path = target().join("guests").join(name).with_extension("wasm");
     assert!(path.exists(), "{} is not there: run `cargo xtask conformance`", path.display());

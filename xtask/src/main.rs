@@ -2,11 +2,11 @@
 //! `cargo xtask soak`, `cargo xtask autobahn`, `cargo xtask conformance`, `cargo xtask guests`.
 
 mod autobahn;
+mod components;
 mod conformance;
 mod fuzz;
 mod graph;
 mod guests;
-mod javascript;
 mod process;
 mod setup;
 mod soak;

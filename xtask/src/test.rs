@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::process::{cargo, installed, run, target};
-use crate::{graph, guests, javascript, setup};
+use crate::{components, graph, guests, setup};
 
 /// Tells the end-to-end tests to run the long suites whole.
 const FULL: &str = "WEIR_FULL";
@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     ("unit and integration tests", |_| run(&mut tests(Which::Others))),
     ("tests in documentation", |_| run(cargo().args(["test", "--doc", "--workspace", "--locked"]))),
     ("tools of the end-to-end tests", |_| setup::run()),
-    ("plugins in JavaScript", |_| javascript::build()),
+    ("plugins in JavaScript and Python", |_| components::build()),
     ("end-to-end tests", |full| {
         if !installed(NEXTEST) {
             run(cargo().args(["build", "--package", "weir", "--locked"]))?;
@@ -74,7 +74,8 @@ enum Which {
     Others,
 }
 
-const NEXTEST: &str = "cargo-nextest";
+/// The test runner that is taken where it is there.
+pub(crate) const NEXTEST: &str = "cargo-nextest";
 
 /// The test runner: nextest where it is installed. It builds the whole workspace whichever tests it runs, and with it the
 /// program: what features dependencies have follows from what is built, and some are large to be built twice.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use weir_plugin::services::{Clock, HttpClient, NoWebSockets, Services};
 
 pub use apart::apart;
+pub use crypto::seed;
 pub use kv::{LocalStore, Statistics};
 pub use manual::ManualClock;
 pub use metrics::{Sample, Shown};

@@ -12,6 +12,8 @@ return {
         { say = { respond = { body = "${sum} ${begun} ${shared} ${kept}" } } },
       } },
     }
-    t:equal(plugin:exchange({}).response.body, "-2 -4 -1 -2")
+    local x = plugin:exchange {}
+    t:equal(x.failure, nil)
+    t:equal(x.response.body, "-2 -4 -1 -2")
   end,
 }

@@ -37,6 +37,8 @@ return {
     local plugin = load(t) {
       hooks = { request = { { call = "request.body.pass" } }, ["request-body"] = { { say = { replace = "seen" } } } },
     }
-    t:equal(plugin:exchange({ method = "POST", body = "hello" }).request.body, "hello")
+    local x = plugin:exchange { method = "POST", body = "hello" }
+    t:equal(x.answered_by, "upstream")
+    t:equal(x.request.body, "hello")
   end,
 }

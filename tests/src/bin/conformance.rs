@@ -14,9 +14,9 @@ fn main() -> ExitCode {
         for (engine, output) in &outputs {
             let passed = output.code == Some(0);
             println!("{case} on {}: {}", engine.name, if passed { "passes" } else { "fails" });
-            if passed == engine.lacks(&case).is_some() {
+            if let Some(fault) = engine.fault(&case, output) {
                 failed = true;
-                println!("{}{}", output.stdout, output.stderr);
+                println!("{fault}");
             }
         }
         let passed = outputs.iter().map(|(_, output)| output.code == Some(0)).collect();

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use weir_tests::conformance::{self, ENGINES, JS, LUA, RUST, Uses};
+use weir_tests::conformance::{self, ENGINES, JS, LUA, PYTHON, RUST, Uses};
+use weir_tests::process::Output;
 use weir_tests::weir::root;
 
 /// A test an engine for each case.
@@ -24,6 +25,11 @@ macro_rules! cases {
             #[test]
             fn js() {
                 weir_tests::conformance::check(stringify!($case), super::JS);
+            }
+
+            #[test]
+            fn python() {
+                weir_tests::conformance::check(stringify!($case), super::PYTHON);
             }
         })*
     };
@@ -70,7 +76,33 @@ fn every_folder_is_a_case_of_these_tests() {
 
 #[test]
 fn every_engine_has_a_test_of_each_case() {
-    assert_eq!(ENGINES.map(|engine| engine.name), [LUA.name, RUST.name, JS.name]);
+    assert_eq!(ENGINES.map(|engine| engine.name), [LUA.name, RUST.name, JS.name, PYTHON.name]);
+}
+
+#[test]
+fn an_engine_may_fail_only_as_it_is_known_to() {
+    let (test, told) =
+        ("what is added, the sum, and where it begins", "wasm `unreachable` instruction executed");
+    let output = |code, failed: &[&str], told: &str| {
+        let failed: String = failed.iter().map(|test| format!("FAILED  plugin: {test}\n")).collect();
+        Output {
+            code: Some(code),
+            stdout: format!("{failed}\non_request: wasm trap: {told}"),
+            stderr: String::new(),
+        }
+    };
+    let fault = |output: Output| JS.fault("counting_down", &output).is_some();
+    assert!(!fault(output(1, &[test], told)));
+    for wrong in [
+        output(0, &[], ""),
+        output(1, &[test], "out of bounds memory access"),
+        output(1, &[test, "another"], told),
+        output(2, &[test], told),
+        output(1, &[], told),
+    ] {
+        assert!(fault(wrong.clone()), "{wrong:?}");
+    }
+    assert!(LUA.fault("counting_down", &output(1, &[test], told)).is_some());
 }
 
 #[test]
@@ -99,7 +131,7 @@ fn what_is_in_no_case_is_named() {
 fn the_table_has_every_case_as_it_passes() {
     let page = fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
     let passes = |case: String| {
-        let passed = ENGINES.map(|engine| engine.lacks(&case).is_none()).to_vec();
+        let passed = ENGINES.map(|engine| engine.lacks(&case).next().is_none()).to_vec();
         (case, passed)
     };
     let outcomes: Vec<_> = conformance::cases().into_iter().map(passes).collect();

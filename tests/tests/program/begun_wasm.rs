@@ -122,3 +122,19 @@ fn new_plugins_in_javascript_and_python_are_built_and_tested() {
         assert!(tested.stdout.contains("3 passed, 0 failed"), "{language}: {}", tested.stdout);
     }
 }
+
+/// So that what is begun is made by what the conformance cases are passed with.
+#[test]
+fn new_plugins_are_made_by_the_tools_of_the_conformance_cases() {
+    let text = |path: &str| fs::read_to_string(weir::root().join(path)).expect("it can be read");
+    for (begun, cases, tool) in [
+        ("js/package.json", "guests/conformance-js/package.json", "\"@bytecodealliance/componentize-js\": "),
+        ("python/build.sh", "python/requirements.txt", "componentize-py=="),
+    ] {
+        let (begun, cases) =
+            (text(&format!("crates/weir/src/cli/new/{begun}")), text(&format!("tests/{cases}")));
+        let version = cases.lines().find_map(|line| line.trim().strip_prefix(tool)).expect("its version");
+        let named = format!("{tool}{}", version.trim_end_matches(','));
+        assert!(begun.contains(&named), "`weir new` does not name {named}");
+    }
+}

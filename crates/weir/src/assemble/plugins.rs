@@ -303,6 +303,7 @@ fn component(path: &Path) -> io::Result<Option<Component>> {
 pub fn load(what: What, source: Source, services: Services) -> Result<Loaded, Problem> {
     // In a thread of its own: whoever asks may be in an event loop.
     let loading = std::thread::spawn(move || {
+        weir_services::seed();
         let plugin = match &source {
             Source::Script(source) => load_script(&what, source, services)?,
             Source::Component(component) => load_component(&what, component, services)?,

@@ -114,6 +114,7 @@ impl HttpClient for Client {
 impl Bench {
     /// A fresh one, with the clock at its begin and nothing in the store.
     pub(super) fn new(loader: Loader, lines: Lines) -> Rc<Self> {
+        weir_services::seed();
         let (tell, calls) = mpsc::unbounded_channel();
         let patience = Patience::default();
         let client = Client { tell, patience: patience.clone() };
