@@ -1,6 +1,6 @@
 import os
 
-from harness import HERE, Peer
+from harness import HERE, TOOLS, Peer
 
 
 class Weir(Peer):
@@ -8,7 +8,7 @@ class Weir(Peer):
     # wslimits: frames are read because there are bounds; the ws_ ones after it: because of a plugin, whose file each names.
     # component, wasm, wasm_nothing, ws_component: a component made of guest/, with the work of each; wasm_life: one that is replaced.
     modes = ("base", "lua", "component", "wasm", "wasm_nothing", "wasm_life", "many", "wsframe", "wslimits", "ws_on_frame", "ws_on_message",
-             "ws_component", "ws_ctx")
+             "ws_component", "ws_ctx", "ws_schema")
     works = {"component": "route", "wasm": "fields", "wasm_nothing": "nothing", "ws_component": "frames"}
     copies = 1  # in the mode wasm_life: plugins of the one component
     gen2 = 'response_headers = { set = { x-gen = "{gen}" } }'
@@ -27,6 +27,11 @@ timeouts = {{ connect = "5s", response = "10m", idle = "10m" }}'''
         if work := self.works.get(self.mode):
             plugin = f'[plugins.bench]\npath = "{self.component}"\nsettings = {{ work = "{work}" }}'
             return {"plugins": 'plugins = ["bench"]', "scripts": plugin, "upstream_b": upstream_b}
+        if self.mode == "ws_schema":
+            # A component that keeps something of each WebSocket.
+            path = os.path.join(os.path.dirname(self.component), "ws_schema.wasm")
+            return {"plugins": 'plugins = ["schema"]', "upstream_b": "",
+                    "scripts": f'[plugins.schema]\npath = "{path}"\nsettings = {{ client = {{ schema = {{}}, binary = "pass", not_json = "pass" }} }}'}
         if self.mode == "wasm_life":
             names = [f"life{i}" for i in range(self.copies)]
             plugins = "".join(f'[plugins.{n}]\npath = "{self.run}/life.wasm"\nsettings = {{ work = "trap" }}\n' for n in names)
@@ -67,8 +72,9 @@ response_headers = {{ set = {{ x-gen = "{self.generation}" }} }}
         os.replace(f.name, os.path.join(self.run, "life.wasm"))
 
     def env(self):
-        # Of this run alone: what is compiled is not found from before.
-        return {"XDG_CACHE_HOME": self.run}
+        # In the mode wasm_life what is compiled is not found from before. In others it is, from the second round on: memory that
+        # compiling has left would be taken for what is measured.
+        return {"XDG_CACHE_HOME": self.run if self.mode == "wasm_life" else os.path.join(TOOLS, "cache")}
 
     def argv(self):
         if self.mode == "wasm_life":
