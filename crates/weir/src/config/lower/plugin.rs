@@ -144,9 +144,14 @@ impl Lower<'_> {
         let raw = declared.unwrap_or(&default);
         let origins = Origins { entry: at, section: declared.map(|_| &section), of_entry: own };
         if raw.credentials.is_some() && raw.url.is_none() {
-            self.warning(&section.key("credentials"), "there is nothing to fetch: it has no `url`", "");
+            self.error(&section.key("credentials"), "there is nothing to fetch: it has no `url`", "");
         }
         let path = match (&raw.path, &raw.url) {
+            (Some(path), None) if Reference::is_one(path) => {
+                let title = format!("the plugin `{name}` has a URL where a path is wanted");
+                self.error(&section.key("path"), title, "").help(format!("url = \"{path}\""));
+                return None;
+            }
             (Some(path), None) => self.path(path, &section.key("path")),
             (None, Some(url)) => self.fetched(name, url, raw, &section)?,
             (None, None) => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
