@@ -136,12 +136,21 @@ fn a_plugin_is_fetched_once() {
 
 #[test]
 fn what_cannot_be_fetched_is_told_and_not_kept() {
-    let world = World::new("location /elsewhere { return 302 http://127.0.0.1:1/; }");
+    let world = World::new(
+        "location /elsewhere { return 302 http://127.0.0.1:1/; } location /round { return 302 /round; }",
+    );
     let url = world.url("it.lua");
+    let large = fs::File::create(world.files.join("large.wasm")).expect("a file");
+    large.set_len((64 << 20) + 1).expect("it has no bytes of its own");
+    fs::write(world.files.join("login"), "secret").expect("a file");
+    let login = format!("credentials = \"file:{}/login\"", world.files.display());
     for (plugin, told) in [
         (format!("url = \"{url}\"\nsha256 = \"{}\"", hex(b"another")), "what came has the SHA-256"),
         (format!("url = \"{}\"\nsha256 = \"{}\"", world.url("gone.lua"), hex(b"")), "404 Not Found"),
         (format!("url = \"{}\"\nsha256 = \"{}\"", world.url("elsewhere"), hex(b"")), "https only"),
+        (format!("url = \"{}\"\nsha256 = \"{}\"", world.url("round"), hex(b"")), "too many redirects"),
+        (format!("url = \"{}\"\nsha256 = \"{}\"", world.url("large.wasm"), hex(b"")), "more than 64 MiB"),
+        (format!("{}\n{login}", world.pinned("it.lua")), "no user and password"),
         (format!("url = \"{url}\""), "is not pinned"),
         (format!("url = \"{url}\"\nsha256 = \"12\""), "64 hexadecimal digits are wanted"),
         (format!("url = \"{url}\"\npath = \"it.lua\""), "a `path` or a `url`, and not both"),
@@ -156,6 +165,24 @@ fn what_cannot_be_fetched_is_told_and_not_kept() {
     let output = check(command(world.kept.path(), &["check"]), &world.pinned("it.lua"));
     let shown = format!("{}{}", output.stdout, output.stderr);
     assert!(output.code == Some(2) && shown.contains("UnknownIssuer"), "{shown}");
+    assert_eq!(world.kept(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_there_is_told() {
+    let world = World::new("");
+    for (file, kind) in [("it.lua", "script"), ("it.wasm", "component")] {
+        let seen = process::run("weir", &mut world.command(&["inspect", &world.url(file)]), b"");
+        assert_eq!(seen.code, Some(0), "{}", seen.stderr);
+        let pin = hex(&fs::read(world.files.join(file)).expect("a file"));
+        for line in
+            [format!("kind     {kind}"), format!("sha256   {pin}"), format!("url      {}", world.url(file))]
+        {
+            assert!(seen.stdout.contains(&line), "{line}: {}", seen.stdout);
+        }
+    }
+    let seen = process::run("weir", &mut world.command(&["inspect", &world.url("gone")]), b"");
+    assert!(seen.code == Some(2) && seen.stderr.contains("404 Not Found"), "{}", seen.stderr);
     assert_eq!(world.kept(), Vec::<PathBuf>::new());
 }
 

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
-
 use weir_core::client::{NoClient, WorkerClient};
 use weir_core::relay::WorkerRelays;
 use weir_lua::{LoadError, LuaPlugin};
@@ -19,7 +17,7 @@ use weir_plugin::{Plugin, Policy};
 use weir_services::{Sample, Shown};
 use weir_wasm::{Compiled, WasmPlugin};
 
-use crate::fetch::{self, Reference};
+use crate::fetch::{self, Found, Pin, Reference};
 
 /// What a plugin is asked to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,7 +232,7 @@ pub struct Inspected {
     pub size: usize,
     /// SHA-256, in lower-case hexadecimal.
     pub sha256: String,
-    /// `component` or `core module`.
+    /// `component`, `core module` or `script`.
     pub kind: &'static str,
     /// What it is made of.
     pub parts: weir_wasm::Inspected,
@@ -254,10 +252,15 @@ pub fn inspect(path: &Path) -> Result<Inspected, String> {
 /// The same of what a URL names now, and the URL as a configuration may have it.
 ///
 /// # Errors
-/// What cannot be fetched, or is no WebAssembly.
+/// What cannot be fetched, or is neither WebAssembly nor a script.
 pub fn inspect_url(url: &str) -> Result<(Inspected, Reference), String> {
-    let fetched = fetch::look(&Reference::parse(url)?)?;
-    Ok((inspect_bytes("plugin", url.into(), fetched.bytes)?, fetched.pinned))
+    let Found { bytes, pinned } = fetch::look(&Reference::parse(url)?)?;
+    if !pinned.is_script() {
+        return Ok((inspect_bytes("plugin", url.into(), bytes)?, pinned));
+    }
+    let (size, sha256) = (bytes.len(), Pin::of(&bytes).to_string());
+    let parts = weir_wasm::Inspected::default();
+    Ok((Inspected { path: url.into(), size, sha256, kind: "script", parts }, pinned))
 }
 
 fn inspect_bytes(name: &str, path: PathBuf, bytes: Vec<u8>) -> Result<Inspected, String> {
@@ -271,7 +274,7 @@ fn inspect_bytes(name: &str, path: PathBuf, bytes: Vec<u8>) -> Result<Inspected,
         Ok(compiled) => weir_wasm::inspect(name, &compiled),
         Err(error) => weir_wasm::Inspected { refused: error.0, ..weir_wasm::Inspected::default() },
     };
-    let sha256 = Sha256::digest(&component.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Pin::of(&component.bytes).to_string();
     Ok(Inspected { path, size: component.bytes.len(), sha256, kind, parts })
 }
 

@@ -101,12 +101,14 @@ impl Reference {
         matches!(self, Reference::Artifact(Artifact { digest: Some(_), .. }))
     }
 
-    /// How the file of a plugin of it ends: that is how its kind is told.
+    /// Whether it is a script, which is a file that ends as scripts do.
+    pub fn is_script(&self) -> bool {
+        matches!(self, Reference::Web(uri) if uri.path().ends_with(".lua"))
+    }
+
+    /// How its file ends.
     fn ending(&self) -> &'static str {
-        match self {
-            Reference::Web(uri) if uri.path().ends_with(".lua") => "lua",
-            _ => "wasm",
-        }
+        if self.is_script() { "lua" } else { "wasm" }
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use sha2::{Digest as _, Sha256};
 use weir_core::spec;
 use weir_plugin::message::call::origin;
 use weir_plugin::policy::Isolation;
@@ -250,6 +249,11 @@ impl Lower<'_> {
             None => None,
         };
         let credentials = credentials.as_deref().map(String::from_utf8_lossy);
+        if credentials.as_ref().is_some_and(|credentials| !credentials.contains(':')) {
+            let at = section.key("credentials");
+            self.error(&at, "what is there is no user and password", "").help("`user:password` is wanted");
+            return None;
+        }
         let Some(folder) = plugins::fetched() else {
             self.error(&at, "there is no folder for what is fetched", "")
                 .help("set CACHE_DIRECTORY, XDG_CACHE_HOME or HOME");
@@ -274,7 +278,7 @@ impl Lower<'_> {
                 .help("a component and a script that is alone can have one".to_owned());
             return false;
         };
-        let has: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let has = Pin::of(bytes).to_string();
         if has.eq_ignore_ascii_case(sha256) {
             return true;
         }
