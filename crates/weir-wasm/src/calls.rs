@@ -23,6 +23,9 @@ use crate::plugin::Inner;
 const LOAD: u32 = 50;
 /// The most things of the component model that a guest holds at once: handles to requests, headers and the like.
 pub(crate) const MOST_HANDLES: usize = 100_000;
+/// The most bytes that a guest hands over in one call, if twice the bodies that it may read are not more: copying them is
+/// nothing that others have their turn in.
+const MOST_HANDED: usize = 8 << 20;
 /// The most functions of a trap's way that are told.
 const MOST_FRAMES: usize = 5;
 
@@ -105,7 +108,7 @@ impl Live {
         let data = Data::new(&inner.name, &inner.policy, &inner.services, timers, wants_timers);
         let mut store = Store::new(inner.ready.pre.engine(), data);
         store.limiter(|data| &mut data.holds);
-        store.set_hostcall_fuel(limits.memory);
+        store.set_hostcall_fuel(MOST_HANDED.max(limits.body.saturating_mul(2)));
         store.set_max_component_handles(MOST_HANDLES);
         let slice = limits.slice;
         store.epoch_deadline_callback(move |_| {

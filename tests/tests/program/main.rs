@@ -7,6 +7,7 @@ mod bodies;
 mod demo;
 mod explain;
 mod fetched;
+mod hostile_wasm;
 mod lent;
 mod live;
 mod plugins;

@@ -7,7 +7,7 @@ use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri};
 
-use super::headers;
+use super::{Shown, headers};
 use crate::error::{Error, Result};
 use crate::policy::Grants;
 use crate::services::HttpCall;
@@ -45,7 +45,7 @@ pub fn call<'a>(
 ) -> Result<HttpCall> {
     let method = match Method::from_bytes(method) {
         Ok(Method::CONNECT | Method::TRACE) | Err(_) => {
-            let shown = method.escape_ascii();
+            let shown = Shown(method);
             return Err(Error::invalid(format!(
                 "\"{shown}\" is no method of a call: \"GET\" is, for example"
             )));
@@ -92,14 +92,14 @@ fn denied(key: &str, name: &str) -> Error {
 }
 
 fn path(target: &[u8]) -> Result<PathAndQuery> {
-    let shown = target.escape_ascii();
+    let shown = Shown(target);
     let target = Some(target).filter(|t| t.starts_with(b"/")).and_then(|t| PathAndQuery::try_from(t).ok());
     target.ok_or_else(|| Error::invalid(format!("\"{shown}\" is no path: \"/a/b?c=d\" is, for example")))
 }
 
 /// Origin, authority, and path with query.
 fn split(url: &[u8]) -> Result<(String, Authority, PathAndQuery)> {
-    let shown = url.escape_ascii();
+    let shown = Shown(url);
     let wrong =
         || Error::invalid(format!("\"{shown}\" is no URL: \"https://example.com/a\" is, for example"));
     let parts = Uri::try_from(url).map_err(|_| wrong())?.into_parts();

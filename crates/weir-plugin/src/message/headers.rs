@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::{is_authority, may_change_request, may_change_response};
+use super::{Shown, is_authority, may_change_request, may_change_response};
 use crate::Exchange;
 use crate::error::{Error, Result};
 
@@ -123,7 +123,7 @@ fn may_write(x: &Exchange, side: Side, name: HeaderName) -> Result<HeaderName> {
 /// [`Error::Invalid`].
 pub fn name(name: &[u8]) -> Result<HeaderName> {
     HeaderName::from_bytes(name).map_err(|_| {
-        let shown = name.escape_ascii();
+        let shown = Shown(name);
         Error::invalid(format!("\"{shown}\" is no header name: letters, digits and !#$%&'*+-.^_`|~ are"))
     })
 }
@@ -144,7 +144,7 @@ pub fn value(name: &HeaderName, value: &[u8]) -> Result<HeaderValue> {
 fn valid(name: &HeaderName, bytes: &[u8]) -> Result<HeaderValue> {
     let value = value(name, bytes)?;
     if *name == header::HOST && !is_authority(bytes) {
-        let shown = bytes.escape_ascii();
+        let shown = Shown(bytes);
         return Err(Error::invalid(format!("\"{shown}\" is no host: \"name\" or \"name:port\" is")));
     }
     Ok(value)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{Method, Version, header};
 
-use super::may_change_request;
+use super::{Shown, may_change_request};
 use crate::Exchange;
 use crate::error::{Error, Result};
 
@@ -44,7 +44,7 @@ pub fn capture<'a>(x: &'a Exchange, name: &[u8]) -> Option<&'a str> {
 /// [`Error::Invalid`] for what is no method, or one that cannot be forwarded; [`Error::Denied`] when it is too late.
 pub fn set_method(x: &mut Exchange, method: &[u8]) -> Result<()> {
     may_change_request(x)?;
-    let shown = method.escape_ascii();
+    let shown = Shown(method);
     match Method::from_bytes(method) {
         Ok(Method::CONNECT | Method::TRACE) => Err(Error::invalid(format!("{shown} is not forwarded"))),
         Ok(method) => {
@@ -61,7 +61,7 @@ pub fn set_method(x: &mut Exchange, method: &[u8]) -> Result<()> {
 /// [`Error::Invalid`] for what is no path; [`Error::Denied`] when it is too late.
 pub fn set_path(x: &mut Exchange, path: &[u8]) -> Result<()> {
     may_change_request(x)?;
-    let bad = |why: &str| Error::invalid(format!("\"{}\" is no path: {why}", path.escape_ascii()));
+    let bad = |why: &str| Error::invalid(format!("\"{}\" is no path: {why}", Shown(path)));
     if !path.starts_with(b"/") {
         return Err(bad("it starts with /"));
     }
@@ -82,9 +82,8 @@ pub fn set_path(x: &mut Exchange, path: &[u8]) -> Result<()> {
 /// [`Error::Invalid`] for what is no query; [`Error::Denied`] when it is too late.
 pub fn set_query(x: &mut Exchange, query: &[u8]) -> Result<()> {
     may_change_request(x)?;
-    let bad = || {
-        Error::invalid(format!("\"{}\" is no query: other characters are written %XX", query.escape_ascii()))
-    };
+    let bad =
+        || Error::invalid(format!("\"{}\" is no query: other characters are written %XX", Shown(query)));
     if query.contains(&b'#') {
         return Err(bad());
     }
