@@ -18,18 +18,21 @@ use object::{Declared, Refusal};
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((&size, body)) = data.split_first() else { return };
     let size = usize::from(size).max(1);
-    let whole = form(&mut std::iter::once(body));
-    assert_eq!(whole, form(&mut body.chunks(size)), "of pieces of {size}");
-    assert_eq!(scan(&mut std::iter::once(body)), scan(&mut body.chunks(size)), "of pieces of {size}");
+    let whole = form(std::iter::once(body));
+    assert_eq!(whole, form(body.chunks(size)), "of pieces of {size}");
+    assert_eq!(scan(std::iter::once(body)), scan(body.chunks(size)), "of pieces of {size}");
     if let Some(kind) = Kind::of_bytes(body) {
         kind::pixels(kind, body);
         assert!(kind::needed(body) > 0);
     }
 });
 
+/// What it is said to be where it is a file, its bytes, and whether it has ended.
+type Part = (Option<Declared>, Vec<u8>, bool);
+
 /// What a form comes to: each part with all of its bytes, and how it ended.
-fn form(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<(Option<Declared>, Vec<u8>, bool)>, Result<(), Refusal>) {
-    let mut parts: Vec<(Option<Declared>, Vec<u8>, bool)> = Vec::new();
+fn form<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Part>, Result<(), Refusal>) {
+    let mut parts: Vec<Part> = Vec::new();
     let mut multipart = Multipart::new("boundary=b").expect("a boundary");
     let mut note = |event: Event<'_>| {
         match event {
@@ -49,7 +52,7 @@ fn form(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<(Option<Declared>, Vec<
     (parts, ended)
 }
 
-fn scan(pieces: &mut dyn Iterator<Item = &[u8]>) -> Scan {
+fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Scan {
     let mut jpeg = Jpeg::default();
     pieces.map(|piece| jpeg.feed(piece)).find(|scan| *scan != Scan::More).unwrap_or(Scan::More)
 }

@@ -9,7 +9,7 @@ use crate::bindings::exports::weir::plugin::{
     connect_hooks, http_hooks, migrate_hooks, tick_hooks, websocket_hooks,
 };
 use crate::bindings::weir::plugin::types::{
-    Closed, ConnectVerdict, Frame, FrameVerdict, Piece, Selection, Target, Verdict, Watch,
+    Closed, ConnectVerdict, Frame, FrameVerdict, Hooks, Piece, Selection, Target, Verdict, Watch,
 };
 use crate::filter::Failure;
 use crate::message::{Connection, Request, Response};
@@ -55,7 +55,10 @@ impl<T: Exported> Guest for Glue<T> {
 
     fn load(settings: String) -> Result<Manifest, String> {
         std::panic::set_hook(Box::new(|panic| crate::log::error(panic.to_string())));
-        let (filter, hooks) = table::load::<T>(&settings)?;
+        let (filter, mut hooks) = table::load::<T>(&settings)?;
+        if size_of::<T::Exchange>() == 0 {
+            hooks |= Hooks::STATELESS;
+        }
         let tick_every = T::TABLE.tick_every.and_then(|every| every(&filter)).map(|time| time.as_secs_f64());
         FILTER.set(Some(Box::leak(Box::new(filter))));
         Ok(Manifest { hooks, tick_every })

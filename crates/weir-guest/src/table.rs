@@ -106,10 +106,7 @@ hooks! {
 pub fn load<T: Exported>(settings: &str) -> std::result::Result<(T, Hooks), String> {
     let settings = serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?;
     let filter = T::load(settings).map_err(Failure::into_text)?;
-    let mut hooks = T::TABLE.hooks() & filter.wants();
-    if size_of::<T::Exchange>() == 0 {
-        hooks |= Hooks::STATELESS;
-    }
+    let hooks = T::TABLE.hooks() & filter.wants();
     Ok((filter, hooks))
 }
 
