@@ -37,8 +37,11 @@ enum Toolchain {
 pub(crate) fn build() -> Result<()> {
     let folder = target().join("guests");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let toolchain = Toolchain::find()?;
     for package in packages()? {
-        for module in compile(Path::new(MANIFEST), &target().join("guests-build"), Some(&package))? {
+        for module in
+            compile(&toolchain, Path::new(MANIFEST), &target().join("guests-build"), Some(&package))?
+        {
             let component = folder.join(module.file_name().context("a module without a name")?);
             make(&module, &component)?;
         }
@@ -75,12 +78,13 @@ fn packages() -> Result<Vec<String>> {
 
 /// Builds the plugins in these folders, each as its README says but for the target.
 pub(crate) fn build_new(folders: &[PathBuf]) -> Result<()> {
+    let toolchain = Toolchain::find()?;
     for folder in folders {
         let folder = folder.canonicalize().with_context(|| format!("{} is not there", folder.display()))?;
         let link = folder.join("plugin.wasm");
         let led = fs::read_link(&link).with_context(|| format!("{} is no link", link.display()))?;
         let component = folder.join(led);
-        let modules = compile(&folder.join("Cargo.toml"), &folder.join("target"), None)?;
+        let modules = compile(&toolchain, &folder.join("Cargo.toml"), &folder.join("target"), None)?;
         let [module] = &modules[..] else {
             bail!("{} makes {} modules, where one is wanted", folder.display(), modules.len());
         };
@@ -93,8 +97,12 @@ pub(crate) fn build_new(folders: &[PathBuf]) -> Result<()> {
 }
 
 /// Builds what a manifest describes, or one package of it as the lock file has it. Its modules.
-fn compile(manifest: &Path, target: &Path, package: Option<&str>) -> Result<Vec<PathBuf>> {
-    let toolchain = Toolchain::find()?;
+fn compile(
+    toolchain: &Toolchain,
+    manifest: &Path,
+    target: &Path,
+    package: Option<&str>,
+) -> Result<Vec<PathBuf>> {
     let mut build = toolchain.cargo();
     build.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);

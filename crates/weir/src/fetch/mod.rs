@@ -3,9 +3,10 @@
 //! All of it blocks whoever asks, who is where configurations are read. What is kept has its SHA-256 as its name, and is checked
 //! each time: what is there and right is never asked for again.
 //!
-//! In reading order: [`Reference`] (what a URL names), `kept` (the folder), `http` (one request), `registry` (the pull of the OCI
+//! In reading order: [`Reference`] (what a URL names), `kept` (the folder), `http_client` (one request), `registry` (the pull of the OCI
 //! distribution specification).
 
+use std::cell::LazyCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -187,7 +188,8 @@ pub fn fetch(
     folder: &Path,
 ) -> Result<PathBuf, String> {
     let kept = Kept::open(folder)?;
-    let client = Client::new(credentials);
+    // Made where something is asked for: it reads the authorities of the system.
+    let client = LazyCell::new(|| Client::new(credentials));
     let artifact = match reference {
         Reference::Web(uri) => {
             let pin = pin.ok_or("what it must be is not said")?;

@@ -56,6 +56,7 @@ pub fn lower(
         before,
         plugins: Vec::new(),
         broken_plugins: Vec::new(),
+        fetched: HashMap::new(),
         certificate_files: HashMap::new(),
         key_files: HashMap::new(),
         acme: None,
@@ -159,6 +160,8 @@ pub struct Lower<'a> {
     plugins: Vec<Loaded>,
     /// Scripts of which it was told what is wrong.
     broken_plugins: Vec<PathBuf>,
+    /// Files of plugins that are named by a URL, by the plugin's name; `None` where one cannot be had, which is told then.
+    fetched: HashMap<String, Option<PathBuf>>,
     /// Files of certificates, by their fingerprint.
     certificate_files: HashMap<String, PathBuf>,
     /// Of certificates in files, where the key is in another.

@@ -152,7 +152,14 @@ impl Lower<'_> {
                 return None;
             }
             (Some(path), None) => self.path(path, &section.key("path")),
-            (None, Some(url)) => self.fetched(name, url, raw, &section)?,
+            (None, Some(url)) => match self.fetched.get(name) {
+                Some(known) => known.clone()?,
+                None => {
+                    let path = self.fetch(name, url, raw, &section);
+                    self.fetched.insert(name.to_owned(), path.clone());
+                    path?
+                }
+            },
             (None, None) => self.find_plugin(name, config, origins.section.unwrap_or(at))?,
             (Some(_), Some(_)) => {
                 self.error(&section.key("url"), "a plugin has a `path` or a `url`, and not both", "");
@@ -206,12 +213,8 @@ impl Lower<'_> {
     }
 
     /// The file of a plugin that is named by a URL: as it is kept, or fetched now.
-    fn fetched(&mut self, name: &str, url: &str, raw: &raw::Plugin, section: &At) -> Option<PathBuf> {
+    fn fetch(&mut self, name: &str, url: &str, raw: &raw::Plugin, section: &At) -> Option<PathBuf> {
         let at = section.key("url");
-        // However many routes name it, it is told once, and is not asked for again.
-        if self.broken_plugins.contains(&PathBuf::from(url)) {
-            return None;
-        }
         let reference = match Reference::parse(url) {
             Ok(reference) => reference,
             Err(wrong) => {
@@ -262,7 +265,6 @@ impl Lower<'_> {
         match fetch::fetch(&reference, pin.as_ref(), credentials.as_deref(), &folder) {
             Ok(path) => Some(path),
             Err(wrong) => {
-                self.broken_plugins.push(PathBuf::from(url));
                 self.error(&at, format!("the plugin `{name}` cannot be fetched: {wrong}"), "");
                 None
             }
