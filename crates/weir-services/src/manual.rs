@@ -22,6 +22,8 @@ struct Times {
     /// Who waits, and until when; by number.
     sleepers: Vec<(u64, Duration, Waker)>,
     next: u64,
+    /// Who wants to know of the next that comes to wait.
+    watchers: Vec<Waker>,
 }
 
 impl ManualClock {
@@ -42,6 +44,14 @@ impl ManualClock {
         let times = self.times();
         let first = times.sleepers.iter().map(|(_, until, _)| *until).min();
         first.map(|until| until.saturating_sub(times.now))
+    }
+
+    /// Wakes a task when somebody else comes to wait, once: whoever moves the clock cannot see that by what it polls itself.
+    pub fn watch(&self, waker: &Waker) {
+        let mut times = self.times();
+        if !times.watchers.iter().any(|known| known.will_wake(waker)) {
+            times.watchers.push(waker.clone());
+        }
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -78,9 +88,13 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut times = self.clock.times();
+        let known = times.sleepers.len();
         times.sleepers.retain(|(number, ..)| *number != self.number);
         if times.now >= self.until {
             return Poll::Ready(());
+        }
+        if times.sleepers.len() == known {
+            times.watchers.drain(..).for_each(Waker::wake);
         }
         times.sleepers.push((self.number, self.until, cx.waker().clone()));
         Poll::Pending
@@ -95,6 +109,9 @@ impl Drop for Sleep {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -115,5 +132,32 @@ mod tests {
             (clock.monotonic(), clock.now()),
             (Duration::from_secs(5), BEGIN + Duration::from_secs(5))
         );
+    }
+
+    #[test]
+    fn who_watches_is_told_of_each_that_comes_to_wait() {
+        #[derive(Default)]
+        struct Told(AtomicUsize);
+
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let (clock, told) = (ManualClock::default(), Arc::new(Told::default()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sleep = clock.sleep(Duration::from_secs(5));
+        for _ in 0..2 {
+            clock.watch(&Waker::from(told.clone()));
+        }
+        for _ in 0..3 {
+            assert!(sleep.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(told.0.load(Ordering::Relaxed), 1);
+            // It waits already: that is nothing new.
+            clock.watch(&Waker::from(told.clone()));
+        }
+        assert!(clock.sleep(Duration::from_secs(1)).as_mut().poll(&mut cx).is_pending());
+        assert_eq!(told.0.load(Ordering::Relaxed), 2);
     }
 }

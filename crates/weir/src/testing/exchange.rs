@@ -68,8 +68,11 @@ impl Patience {
                             return Poll::Ready(Err(late));
                         }
                     }
-                    // It has had its turn, or waits for the test.
-                    _ => return Poll::Pending,
+                    // It has had its turn, or waits for the test; or a component still runs, and may come to wait.
+                    _ => {
+                        self.clock.watch(cx.waker());
+                        return Poll::Pending;
+                    }
                 }
             }
         })
